@@ -1,0 +1,27 @@
+# make          set up .venv and run the demo
+# make test     set up .venv and run the tests
+# make clean    remove results, logs and fetched series; .venv and your own data stay
+# PYTHON=...    the Python (3.11 or newer) that .venv is made with
+
+PYTHON ?= python3
+READY := .venv/.ready
+
+.PHONY: demo test clean help
+
+demo: $(READY)
+	.venv/bin/snakemake --cores all
+
+test: $(READY)
+	.venv/bin/python -m pytest
+
+# Made again when the packages or their versions change.
+$(READY): pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
+	touch $@
+
+clean:
+	rm -rf results logs resources/dicom .snakemake report.zip
+
+help:
+	@grep '^# ' Makefile | head -4

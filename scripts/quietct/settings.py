@@ -1,0 +1,207 @@
+"""The config of an experiment: checked, with its mistakes told in one sentence, and what follows from it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.exceptions import best_match
+
+from quietct.errors import UserError
+
+VARIANTS = ("sgd", "gradient_noise", "dilated", "dilated_gradient_noise")
+
+
+def canonical_json(value: Any) -> str:
+    """Give the one JSON text of a value, with sorted keys, so that the order of keys in a config changes nothing."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def digest_of(*parts: Any) -> str:
+    """Give a short digest (20 hexadecimal digits of SHA-256) of JSON values."""
+    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:20]
+
+
+def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
+    """Check a value against a JSON schema.
+
+    Parameters
+    ----------
+    value : dict
+        A config, or a row of a series sheet.
+    schema : dict
+        Draft 2020-12.
+    where : str
+        Name of the file for the sentence, such as "config/config.yaml".
+
+    Raises
+    ------
+    UserError
+        With one sentence on the first mistake that matters.
+    """
+    error = best_match(Draft202012Validator(schema).iter_errors(value))
+    if error is not None:
+        raise UserError(explain(error, where))
+
+
+def explain(error: ValidationError, where: str) -> str:
+    """Tell a schema error in one sentence that names the file, the key and what would be right."""
+    key = dotted(error.absolute_path)
+    place = f"{where}: {key}" if key else where
+    rule, value, found = error.validator, error.validator_value, _short(error.instance)
+    if "propertyNames" in error.absolute_schema_path:
+        if key == "variants":
+            return f"{place} has the unknown variant {found}; known are {', '.join(VARIANTS)}, each also with a suffix."
+        return f"{place} has the name {found}, but names may only hold a-z, 0-9 and _."
+    if rule == "additionalProperties":
+        known = sorted(error.schema.get("properties", {}))
+        unknown = sorted(set(error.instance) - set(known))
+        return f"{place} has the unknown key {', '.join(unknown)}; known are {', '.join(known)}."
+    if rule == "required":
+        missing = [name for name in value if name not in error.instance]
+        return f"{place} lacks the key {', '.join(missing)}."
+    if rule == "not" and not value:  # the schema forbids the key beside its neighbours
+        return f"{place} has no meaning beside the keys around it; remove it."
+    if rule == "type":
+        hint = " (write 1.0e-3, because YAML takes 1e-3 for text)" if _is_number_text(error.instance) else ""
+        kinds = " or ".join([value] if isinstance(value, str) else value)
+        return f"{place} is {found}, but must be of the type {kinds}{hint}."
+    if rule == "enum":
+        return f"{place} is {found}, but must be one of {', '.join(map(str, value))}."
+    wanted = {
+        "minimum": f"at least {value}",
+        "maximum": f"at most {value}",
+        "exclusiveMinimum": f"greater than {value}",
+        "exclusiveMaximum": f"less than {value}",
+        "minItems": f"a list of at least {value}",
+        "maxItems": f"a list of at most {value}",
+        "minLength": "some text",
+        "minProperties": "a mapping with at least one entry",
+        "uniqueItems": "a list without repeats",
+        "not": "an odd number",
+        "pattern": f"text that matches {value}",
+    }
+    return f"{place} is {found}, but must be {wanted.get(str(rule), f'such that {rule} is {value}')}."
+
+
+def dotted(path: Any) -> str:
+    """Write the path of a key as `train.seeds[0]`."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.removeprefix(".")
+
+
+def variant_kind(variant: str) -> str:
+    """Give which of the four variants a name stands for: `dilated_weak` is `dilated`."""
+    for kind in sorted(VARIANTS, key=len, reverse=True):
+        if variant == kind or variant.startswith(f"{kind}_"):
+            return kind
+    raise UserError(f"Unknown variant {variant}; known are {', '.join(VARIANTS)}.")
+
+
+def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> None:
+    """Check a merged config: first against the schema, then what a schema cannot say.
+
+    Parameters
+    ----------
+    config : dict
+        As Snakemake merged it.
+    schema : dict
+        `workflow/schemas/config.schema.yaml`.
+    where : str
+        Name of the config file for the sentence.
+
+    Raises
+    ------
+    UserError
+        With one sentence on the first mistake.
+    """
+    check_schema(config, schema, where)
+    for key, value in _leaves(config):
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{where}: {dotted(key)} is {value}, but must be a finite number.")
+    low, high = config["window_hu"]
+    if low >= high:
+        raise UserError(f"{where}: window_hu is [{low}, {high}], but the first number must be the lower one.")
+    for name, network in config["networks"].items():
+        filters = network["layers"][-1]["filters"]
+        if filters != 1:
+            raise UserError(
+                f"{where}: networks.{name}.layers ends with {filters} filters, but the last layer must have 1, the image."
+            )
+    for name, rules in config["variants"].items():
+        kind = variant_kind(name)
+        for part in ("gradient_noise", "dilation"):
+            expected = ("gradient_noise" in kind) if part == "gradient_noise" else kind.startswith("dilated")
+            if expected and part not in rules:
+                raise UserError(f"{where}: variants.{name} lacks the key {part}.")
+            if not expected and part in rules:
+                raise UserError(f"{where}: variants.{name}.{part} does not belong to the variant {kind}; remove it.")
+    for name in config["baselines"]:
+        if name in config["networks"]:
+            raise UserError(f"{where}: networks.{name} has the name of a baseline; choose another.")
+
+
+def load_yaml(path: str | Path) -> Any:
+    """Read a YAML file."""
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def trained_methods(config: Mapping[str, Any]) -> list[str]:
+    """Give the method names `<network>-<variant>-seed<k>` of all trainings, in the order of the config."""
+    return [
+        f"{network}-{variant}-seed{seed}"
+        for network in config["networks"]
+        for variant in config["variants"]
+        for seed in config["train"]["seeds"]
+    ]
+
+
+def all_methods(config: Mapping[str, Any]) -> list[str]:
+    """Give `noisy`, the baselines and the trained methods."""
+    return ["noisy", *config["baselines"], *trained_methods(config)]
+
+
+def schema_keys(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:
+    """Go through all keys that a schema allows, free names written as `<name>` and list items as `[]`."""
+    for name, part in schema.get("properties", {}).items():
+        key = f"{path}.{name}" if path else name
+        yield key
+        yield from schema_keys(part, key)
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from schema_keys(schema["additionalProperties"], f"{path}.<name>")
+    if isinstance(schema.get("items"), dict) and "properties" in schema["items"]:
+        yield from schema_keys(schema["items"], f"{path}[]")
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    if isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _leaves(part, (*path, key))
+    elif isinstance(value, list):
+        for index, part in enumerate(value):
+            yield from _leaves(part, (*path, index))
+    else:
+        yield path, value
+
+
+def _short(value: Any) -> str:
+    text = canonical_json(value) if not isinstance(value, str) else repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _is_number_text(value: Any) -> bool:
+    if not isinstance(value, str):
+        return False
+    try:
+        float(value)
+    except ValueError:
+        return False
+    return True

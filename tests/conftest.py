@@ -1,0 +1,61 @@
+"""What all tests share."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+# Machines differ in speed; a slow example is no failure.
+settings.register_profile("quietct", deadline=None, derandomize=True)
+settings.load_profile("quietct")
+
+skips: list[str] = []
+
+
+def pytest_runtest_logreport(report):
+    if report.skipped and not hasattr(report, "wasxfail"):
+        skips.append(f"{report.nodeid}: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}")
+
+
+def pytest_collectreport(report):
+    if report.skipped:
+        skips.append(f"{report.nodeid}: {report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr}")
+
+
+def forbidden_skips():
+    """With QUIETCT_NO_SKIPS=1 no test may skip, save those of real slices on a machine that does not have them."""
+    if os.environ.get("QUIETCT_NO_SKIPS") != "1":
+        return []
+    have_slices = (REPOSITORY.parent / "shared" / "data").is_dir()
+    return [skip for skip in skips if have_slices or "shared/data" not in skip]
+
+
+def pytest_sessionfinish(session, exitstatus):
+    if exitstatus == 0 and forbidden_skips():
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter):
+    for skip in forbidden_skips():
+        terminalreporter.write_line(f"Skipped, but QUIETCT_NO_SKIPS is set: {skip}", red=True)
+
+
+@pytest.fixture(scope="session")
+def repository():
+    """Root folder of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def repository_copy(tmp_path_factory):
+    """A copy of everything the workflow needs, with the same file times, to be edited by a test."""
+    copy = tmp_path_factory.mktemp("repository")
+    for name in ("workflow", "scripts", "config", "profiles"):
+        shutil.copytree(REPOSITORY / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("Snakefile", "environment.yml"):
+        shutil.copy2(REPOSITORY / name, copy / name)
+    return copy

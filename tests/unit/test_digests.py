@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from quietct.digests import NO_INFLUENCE, code_digest, code_files
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    files = {
+        "run_it.py": "from quietct.a import f\nfrom quietct.logs import logged\n",
+        "quietct/__init__.py": "",
+        "quietct/logs.py": "",
+        "quietct/a.py": "import numpy\ndef f():\n    from quietct.sub import b\n",
+        "quietct/sub/__init__.py": "",
+        "quietct/sub/b.py": "import quietct.a\n",
+        "quietct/sub/unused.py": "",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return tmp_path
+
+
+def test_files_are_found_through_imports_also_inside_functions(scripts):
+    files = [path.relative_to(scripts).as_posix() for path in code_files(scripts / "run_it.py")]
+    assert files == ["quietct/a.py", "quietct/sub/__init__.py", "quietct/sub/b.py"]
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [("quietct/a.py", True), ("quietct/sub/b.py", True), ("quietct/sub/unused.py", False), ("quietct/logs.py", False)],
+)
+def test_the_digest_changes_with_the_bytes_of_what_is_imported_only(scripts, name, changes):
+    from quietct import digests
+
+    before = code_digest(scripts / "run_it.py")
+    with (scripts / name).open("a") as file:
+        file.write("# edited\n")
+    digests._imported_files.cache_clear()
+    assert (code_digest(scripts / "run_it.py") != before) is changes
+
+
+def test_every_script_depends_on_the_modules_it_runs(repository):
+    scripts: Path = repository / "scripts"
+    for script in scripts.glob("*.py"):
+        files = {path.relative_to(scripts).as_posix() for path in code_files(script)}
+        assert files, script.name
+        assert not files & NO_INFLUENCE
+    training = {path.relative_to(scripts).as_posix() for path in code_files(scripts / "train_network.py")}
+    assert {"quietct/nn/conv.py", "quietct/nn/network.py"} <= training
+    assert not [name for name in training if name.startswith(("quietct/figures", "quietct/ct/phantom"))]

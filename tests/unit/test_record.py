@@ -1,0 +1,40 @@
+import json
+import subprocess
+from importlib import metadata
+
+import yaml
+
+from quietct import record
+from quietct.record import git_commit, record_run
+
+
+def test_the_record_holds_a_usable_config_the_versions_and_the_machine(tmp_path):
+    config = {"run": "demo", "window_hu": [-1350, 150], "train": {"learning_rate": 1e-10}}
+    record_run(tmp_path / "deep/config.yaml", json.dumps(config))
+    found = yaml.safe_load((tmp_path / "deep/config.yaml").read_text())
+    assert found["config"] == config
+    assert found["packages"]["numpy"] == metadata.version("numpy")
+    assert found["machine"]["cores"] >= 1
+    assert found["machine"]["processor"]
+    assert found["python"].count(".") == 2
+
+
+def test_the_commit_is_that_of_the_code_and_says_when_files_differ(tmp_path, monkeypatch):
+    def git(*words):
+        command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    (tmp_path / "code.py").write_text("")
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "code.py"))
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "--no-verify", "-m", "first")
+    assert git_commit() == git("rev-parse", "HEAD")
+    (tmp_path / "code.py").write_text("pass")
+    assert git_commit() == git("rev-parse", "HEAD") + "+changes"
+
+
+def test_outside_a_clone_there_is_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "code.py"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert git_commit() is None

@@ -1,0 +1,197 @@
+import copy
+
+import pytest
+
+from quietct.errors import UserError
+from quietct.settings import (
+    all_methods,
+    canonical_json,
+    check_config,
+    digest_of,
+    load_yaml,
+    schema_keys,
+    trained_methods,
+    variant_kind,
+)
+
+CONFIGS = ("config", "article", "chen2017", "real_slices")
+
+
+@pytest.fixture(scope="module")
+def schema(repository):
+    return load_yaml(repository / "workflow/schemas/config.schema.yaml")
+
+
+@pytest.fixture
+def config(repository):
+    return copy.deepcopy(load_yaml(repository / "config/config.yaml"))
+
+
+def put(config, path, value):
+    *above, last = path.split(".")
+    for part in above:
+        config = config[part]
+    config[last] = value
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_shipped_config_is_valid(repository, schema, name):
+    check_config(load_yaml(repository / f"config/{name}.yaml"), schema, name)
+
+
+def test_every_config_file_in_the_folder_is_tested(repository):
+    assert {path.stem for path in (repository / "config").glob("*.yaml")} == set(CONFIGS)
+
+
+def test_article_config_has_the_numbers_of_the_article(repository):
+    config = load_yaml(repository / "config/article.yaml")
+    train, variants = config["train"], config["variants"]
+    assert config["noise"]["gaussian_30"] == {"model": "gaussian", "fraction": 0.3, "scale": "grey", "seed": 2018}
+    assert config["patches"]["layout"] == "quadrants"
+    assert config["networks"]["article"] == {
+        "layers": [{"filters": 1, "kernel": 3}] * 3,
+        "residual": False,
+        "initialiser": {"kind": "normal", "std": 0.001},
+    }
+    assert train["loss"] == {"kind": "squared_error", "scale": 0.25, "gradient_scale": 0.125}
+    assert (train["batch_size"], train["epochs"], train["init"]) == (4, 100, "independent")
+    assert train["optimiser"] == {"kind": "sgd"}
+    assert variants["sgd"]["learning_rate"] == 1e-10
+    assert train["learning_rate"] == 1e-9
+    for name in ("gradient_noise", "dilated_gradient_noise"):
+        assert variants[name]["gradient_noise"] == {"mode": "absolute", "eta": 0.01, "gamma": 0.55}
+    for name in ("dilated", "dilated_gradient_noise"):
+        assert variants[name]["dilation"] == {"p": 0.05, "d": 0.07}
+    low, high = config["window_hu"]
+    shift, scale = train["normalisation"]["shift_hu"], train["normalisation"]["scale_hu"]
+    assert (low - shift) / scale == 0
+    assert (high - shift) / scale == pytest.approx(255, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("epochs", 5, ["unknown key epochs"]),
+        ("train.epoch", 5, ["train has the unknown key epoch", "epochs"]),
+        ("train.epochs", 0, ["train.epochs is 0", "at least 1"]),
+        ("train.learning_rate", "1e-3", ["train.learning_rate is '1e-3'", "number", "1.0e-3"]),
+        ("train.learning_rate", -1.0, ["train.learning_rate is -1.0", "greater than 0"]),
+        ("train.seeds", [1, 1], ["train.seeds is [1,1]", "without repeats"]),
+        ("train.seeds", [1, -1], ["train.seeds[1] is -1", "at least 0"]),
+        ("train.init", "same", ["train.init is 'same'", "shared, independent"]),
+        ("train.optimiser", {"kind": "momentum"}, ["train.optimiser lacks the key momentum"]),
+        ("train.optimiser", {"kind": "sgd", "beta1": 0.9}, ["train.optimiser.beta1", "remove it"]),
+        ("train.schedule", {"kind": "step"}, ["train.schedule lacks the key every, factor"]),
+        ("train.loss", {"kind": "squared_error", "scale": 1}, ["train.loss lacks the key gradient_scale"]),
+        ("noise.gaussian_10.fraction", 0, ["noise.gaussian_10.fraction is 0", "greater than 0"]),
+        ("noise.gaussian_10.fraction", float("nan"), ["noise.gaussian_10.fraction is nan", "finite"]),
+        ("noise.gaussian_10.model", "poisson", ["noise.gaussian_10.model is 'poisson'", "one of gaussian"]),
+        ("noise", {"Gaussian-10": {}}, ["noise has the name 'Gaussian-10'"]),
+        ("patches.size", 4, ["patches.size is 4", "at least 8"]),
+        ("patches.layout", "quadrants", ["patches.", "remove it"]),
+        ("patches.min_body_fraction", 1.5, ["patches.min_body_fraction is 1.5", "at most 1"]),
+        ("networks.compact.layers", [{"filters": 1, "kernel": 4}], ["layers[0].kernel is 4", "odd"]),
+        ("networks.compact.layers", [{"filters": 2, "kernel": 3}], ["networks.compact.layers ends with 2", "must have 1"]),
+        ("networks.compact.initialiser", {"kind": "normal"}, ["initialiser lacks the key std"]),
+        ("networks.tv", {"layers": [{"filters": 1, "kernel": 3}], "residual": True, "initialiser": {"kind": "he"}},
+         ["networks.tv has the name of a baseline"]),
+        ("variants.adam", {}, ["unknown variant 'adam'", "sgd, gradient_noise, dilated, dilated_gradient_noise"]),
+        ("variants.sgd", {"dilation": {"p": 1, "d": 1}}, ["variants.sgd.dilation does not belong"]),
+        ("variants.dilated", {}, ["variants.dilated lacks the key dilation"]),
+        ("variants.gradient_noise_strong", {}, ["variants.gradient_noise_strong lacks the key gradient_noise"]),
+        ("variants.dilated.dilation.p", -0.1, ["variants.dilated.dilation.p is -0.1", "at least 0"]),
+        ("variants.gradient_noise.gradient_noise", {"mode": "absolute", "ratio": 0.1, "gamma": 0.5}, ["gradient_noise"]),
+        ("window_hu", [150, -1350], ["window_hu is [150, -1350]", "lower"]),
+        ("window_hu", [150], ["window_hu is [150]", "at least 2"]),
+        ("run", "../elsewhere", ["run is '../elsewhere'"]),
+        ("baselines.bm3d", {}, ["baselines has the unknown key bm3d"]),
+        ("baselines.median.size_px", [4], ["baselines.median.size_px[0] is 4", "odd"]),
+        ("preview.zoom", {"row": 1, "column": 1}, ["preview.zoom lacks the key size"]),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_in_one_sentence_with_file_and_key(config, schema, path, value, words):
+    put(config, path, value)
+    with pytest.raises(UserError) as caught:
+        check_config(config, schema, "config/mine.yaml")
+    sentence = str(caught.value)
+    assert sentence.startswith("config/mine.yaml")
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    for word in words:
+        assert word in sentence
+
+
+@pytest.mark.parametrize("key", ["run", "series", "noise", "train", "preview", "gifs"])
+def test_a_missing_key_is_named(config, schema, key):
+    del config[key]
+    with pytest.raises(UserError, match=f"mine.yaml lacks the key {key}."):
+        check_config(config, schema, "mine.yaml")
+
+
+def test_a_suffix_makes_a_second_variant_of_a_kind(config, schema):
+    config["variants"] = {
+        "dilated_strong": {"dilation": {"p": 0.5, "d": 0.07}},
+        "dilated_gradient_noise_2": {
+            "dilation": {"p": 0.5, "d": 0},
+            "gradient_noise": {"mode": "relative", "ratio": 1, "gamma": 0},
+        },
+    }
+    check_config(config, schema, "mine.yaml")
+    assert variant_kind("dilated_strong") == "dilated"
+    assert variant_kind("dilated_gradient_noise_2") == "dilated_gradient_noise"
+    assert variant_kind("gradient_noise") == "gradient_noise"
+
+
+def objects(schema):
+    yield schema
+    for part in schema.get("properties", {}).values():
+        yield from objects(part)
+    for key in ("additionalProperties", "items"):
+        if isinstance(schema.get(key), dict):
+            yield from objects(schema[key])
+
+
+@pytest.mark.parametrize("name", ["config", "series"])
+def test_schemas_are_strict_and_describe_every_key(repository, name):
+    schema = load_yaml(repository / f"workflow/schemas/{name}.schema.yaml")
+    for part in objects(schema):
+        if part.get("type") == "object":
+            assert "additionalProperties" in part
+        for key, value in part.get("properties", {}).items():
+            assert value.get("description", "").endswith("."), key
+
+
+@pytest.mark.parametrize(("name", "heading"), [("config", "key"), ("series", "column of the series sheet")])
+def test_the_table_in_the_readme_lists_exactly_the_keys_of_the_schema(repository, name, heading):
+    keys = list(schema_keys(load_yaml(repository / f"workflow/schemas/{name}.schema.yaml")))
+    text = (repository / "config/README.md").read_text(encoding="utf-8")
+    table = text.split(f"| {heading} | value | meaning |\n|---|---|---|\n")[1].split("\n\n")[0]
+    assert [line.split("`")[1] for line in table.splitlines() if line] == keys
+
+
+def test_registries_in_the_code_have_the_names_of_the_schemas(repository, schema):
+    from quietct.ct.noise import MODELS
+    from quietct.ct.sources import SOURCES
+    from quietct.evaluation.baselines import BASELINES
+
+    series = load_yaml(repository / "workflow/schemas/series.schema.yaml")
+    noise = schema["properties"]["noise"]["additionalProperties"]["properties"]
+    assert set(noise["model"]["enum"]) == set(MODELS)
+    assert set(series["properties"]["source"]["enum"]) == set(SOURCES)
+    assert set(schema["properties"]["baselines"]["properties"]) == set(BASELINES)
+
+
+def test_methods_are_noisy_baselines_and_all_trainings(config):
+    config["train"]["seeds"] = [1, 7]
+    config["variants"] = {"sgd": {}, "dilated": {}}
+    config["baselines"] = {"tv": {}}
+    trained = ["compact-sgd-seed1", "compact-sgd-seed7", "compact-dilated-seed1", "compact-dilated-seed7"]
+    assert trained_methods(config) == trained
+    assert all_methods(config) == ["noisy", "tv", *trained]
+
+
+def test_the_order_of_keys_changes_neither_json_nor_digest():
+    one, other = {"a": 1, "b": {"c": [1, 2], "d": 0.5}}, {"b": {"d": 0.5, "c": [1, 2]}, "a": 1}
+    assert canonical_json(one) == canonical_json(other) == '{"a":1,"b":{"c":[1,2],"d":0.5}}'
+    assert digest_of(one) == digest_of(other)
+    assert digest_of(one) != digest_of({**one, "a": 2})

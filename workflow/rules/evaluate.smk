@@ -1,0 +1,96 @@
+"""
+Models in, denoised volumes and their quality out.
+
+INPUTS
+    <results>/models/..., <results>/baselines/...          what denoises
+    <results>/noisy/{noise}/{series}.npy                   what is denoised
+    <results>/volumes/{series}.{npy,json}                  what it should have become
+OUTPUTS
+    <results>/denoised/{noise}/{method}/{series}.npy       int16 HU
+    <results>/metrics/{noise}/{method}/{series}.tsv        one row a slice
+    <results>/summary.tsv                                  one row a method and noise
+"""
+
+
+rule denoise_series:
+    input:
+        model=get_model,
+        noisy="<results>/noisy/{noise}/{series}.npy",
+    output:
+        volume="<results>/denoised/{noise}/{method}/{series}.npy",
+    log:
+        "<logs>/denoise_series/{noise}/{method}-{series}.log",
+    benchmark:
+        "<benchmarks>/denoise_series/{noise}/{method}-{series}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="2h",
+    params:
+        code=get_code("denoise_series"),
+    message:
+        "Denoising {wildcards.series} with {wildcards.method}"
+    script:
+        "../../scripts/denoise_series.py"
+
+
+rule measure_quality:
+    input:
+        clean="<results>/volumes/{series}.npy",
+        info="<results>/volumes/{series}.json",
+        image=get_image,
+    output:
+        metrics="<results>/metrics/{noise}/{method}/{series}.tsv",
+    log:
+        "<logs>/measure_quality/{noise}/{method}-{series}.log",
+    benchmark:
+        "<benchmarks>/measure_quality/{noise}/{method}-{series}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        method=lambda wildcards: wildcards.method,
+        series=lambda wildcards: wildcards.series,
+        window_hu=config["window_hu"],
+        code=get_code("measure_quality"),
+    message:
+        "Measuring {wildcards.method} on {wildcards.series} with noise {wildcards.noise}"
+    script:
+        "../../scripts/measure_quality.py"
+
+
+rule summarize_quality:
+    input:
+        metrics=collect(
+            "<results>/metrics/{noise}/{method}/{series}.tsv",
+            noise=config["noise"],
+            method=ALL_METHODS,
+            series=TEST_SERIES,
+        ),
+    output:
+        summary=report(
+            "<results>/summary.tsv",
+            caption="../report/summary.rst",
+            category="Quality",
+            labels={"table": "all methods"},
+        ),
+    log:
+        "<logs>/summarize_quality/summary.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime="5m",
+    params:
+        code=get_code("summarize_quality"),
+    message:
+        "Summing up the quality of all methods"
+    script:
+        "../../scripts/summarize_quality.py"

@@ -1,0 +1,77 @@
+"""
+Patch pairs in, trained networks and tuned baselines out.
+
+INPUTS
+    <results>/patches/{noise}/{series}.npy     of every training series
+    <results>/noisy/{noise}/{series}.npy       of the preview series, and of the training series (baselines)
+    <results>/volumes/{series}.npy             likewise
+OUTPUTS
+    <results>/models/{noise}/{network}/{variant}/seed{seed}/{weights.npz,history.tsv,snapshots.npz}
+    <results>/baselines/{noise}/{baseline}.json
+"""
+
+
+rule train_network:
+    input:
+        patches=collect("<results>/patches/{{noise}}/{series}.npy", series=TRAIN_SERIES),
+        preview_noisy=f"<results>/noisy/{{noise}}/{PREVIEW}.npy",
+        preview_clean=f"<results>/volumes/{PREVIEW}.npy",
+    output:
+        weights="<results>/models/{noise}/{network}/{variant}/seed{seed}/weights.npz",
+        history="<results>/models/{noise}/{network}/{variant}/seed{seed}/history.tsv",
+        snapshots="<results>/models/{noise}/{network}/{variant}/seed{seed}/snapshots.npz",
+    log:
+        "<logs>/train_network/{noise}/{network}-{variant}-seed{seed}.log",
+    benchmark:
+        "<benchmarks>/train_network/{noise}/{network}-{variant}-seed{seed}.tsv"
+    priority: 100  # the longest jobs start first
+    conda:
+        "../../environment.yml"
+    threads: config["train"]["threads"]
+    resources:
+        mem_mb=3000,
+        runtime="4h",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        network=lambda wildcards: wildcards.network,
+        variant=lambda wildcards: wildcards.variant,
+        seed=lambda wildcards: int(wildcards.seed),
+        architecture=lambda wildcards: canonical_json(config["networks"][wildcards.network]),
+        rules=lambda wildcards: canonical_json(config["variants"][wildcards.variant]),
+        training=get_training_settings(),
+        window_hu=config["window_hu"],
+        preview_slice=config["preview"]["slice"],
+        checkpoint=get_checkpoint,
+        code=get_code("train_network"),
+    message:
+        "Training {wildcards.network} by {wildcards.variant} with seed {wildcards.seed} on noise {wildcards.noise}"
+    script:
+        "../../scripts/train_network.py"
+
+
+rule tune_baseline:
+    input:
+        clean=collect("<results>/volumes/{series}.npy", series=TRAIN_SERIES),
+        noisy=collect("<results>/noisy/{{noise}}/{series}.npy", series=TRAIN_SERIES),
+    output:
+        settings="<results>/baselines/{noise}/{baseline}.json",
+    log:
+        "<logs>/tune_baseline/{noise}/{baseline}.log",
+    benchmark:
+        "<benchmarks>/tune_baseline/{noise}/{baseline}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime="1h",
+    params:
+        baseline=lambda wildcards: wildcards.baseline,
+        grid=lambda wildcards: canonical_json(config["baselines"][wildcards.baseline]),
+        tuning_slices=config["tuning_slices"],
+        window_hu=config["window_hu"],
+        code=get_code("tune_baseline"),
+    message:
+        "Tuning the baseline {wildcards.baseline} on noise {wildcards.noise}"
+    script:
+        "../../scripts/tune_baseline.py"
