@@ -1,0 +1,1 @@
+"""CT series: reading, making, adding noise, cutting patches."""

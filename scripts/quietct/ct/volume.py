@@ -1,0 +1,87 @@
+"""The volume format between the stages: int16 HU in a memory-mappable .npy, and facts in JSON beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from quietct.errors import UserError
+from quietct.files import written_whole
+
+HU_MIN, HU_MAX = -32768, 32767
+
+
+def open_volume(path: str | Path) -> np.ndarray:
+    """Open a volume or a patch set read-only without loading it.
+
+    Parameters
+    ----------
+    path : path
+        A .npy file written by `new_volume`.
+
+    Returns
+    -------
+    ndarray of int16
+        HU, memory-mapped; a volume has the axes (slices, rows, columns).
+
+    Raises
+    ------
+    UserError
+        If the file is absent or is no .npy array.
+    """
+    try:
+        return np.lib.format.open_memmap(path, mode="r")
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist.") from None
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path} is not a NumPy array file ({error}). Delete it and run again.") from None
+
+
+@contextmanager
+def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Give a writable int16 array on disk that appears at `path` when the block ends well.
+
+    Slices are written one by one, so that memory does not grow with the series.
+
+    Parameters
+    ----------
+    path : path
+        The .npy file to make.
+    shape : tuple of int
+        Its shape, for a volume (slices, rows, columns).
+
+    Yields
+    ------
+    ndarray of int16
+        Memory-mapped and writable, in HU.
+    """
+    with written_whole(path) as partial:
+        volume = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            # Writing through a memory map to a full disk kills the process; asking for the space first is an error.
+            with open(partial, "r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
+        yield volume
+        volume.flush()
+
+
+def to_int16(hu: np.ndarray) -> np.ndarray:
+    """Round HU to the nearest integer and clip to the int16 range."""
+    return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)
+
+
+def write_info(path: str | Path, info: dict[str, Any]) -> None:
+    """Write the JSON that belongs to a volume."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(info, indent=1) + "\n")
+
+
+def read_info(path: str | Path) -> dict[str, Any]:
+    """Read the JSON that belongs to a volume."""
+    return json.loads(Path(path).read_text())

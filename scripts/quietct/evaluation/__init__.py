@@ -1,0 +1,1 @@
+"""How good an image is: metrics, and the classical denoisers to compare with."""

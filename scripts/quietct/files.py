@@ -1,0 +1,60 @@
+"""Outputs appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from quietct.errors import UserError
+
+
+@contextmanager
+def written_whole(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, and rename it into place when the block ends well.
+
+    On any error the temporary file or folder is removed and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : path of a file or a folder
+        What shall appear. Missing parent folders are made.
+
+    Yields
+    ------
+    Path
+        Where the block writes. It does not exist yet; make a file or a folder there.
+
+    Raises
+    ------
+    UserError
+        If the disk fills up while the block writes.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays the same, because writers such as np.save choose a format by it.
+    partial = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
+    _remove(partial)  # of a killed process that had the same number
+    try:
+        yield partial
+        if target.is_dir() and partial.exists():
+            shutil.rmtree(target)
+        os.replace(partial, target)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(
+                f"The disk is full: {target} could not be written. Free some space and start again."
+            ) from error
+        raise
+    finally:
+        _remove(partial)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Convolutional networks in NumPy alone: the convolution, back-propagation, training."""

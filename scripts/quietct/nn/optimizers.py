@@ -1,0 +1,100 @@
+"""Optimisers on one flat vector of parameters, and learning-rate schedules."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+
+class SGD:
+    """Plain gradient descent: w ← w - lr · g.
+
+    Attributes
+    ----------
+    state : dict of ndarray
+        What a checkpoint must keep.
+    """
+
+    def __init__(self, size: int, dtype: Any = np.float32):
+        self.state: dict[str, np.ndarray] = {}
+
+    def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
+        """Descend one step, in place."""
+        parameters -= learning_rate * gradient
+
+
+class Momentum(SGD):
+    """Heavy-ball momentum: v ← m · v + g, w ← w - lr · v (Polyak 1964)."""
+
+    def __init__(self, size: int, dtype: Any = np.float32, momentum: float = 0.9):
+        self.momentum = momentum
+        self.state = {"velocity": np.zeros(size, dtype)}
+
+    def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
+        """Descend one step, in place."""
+        velocity = self.state["velocity"]
+        velocity *= self.momentum
+        velocity += gradient
+        parameters -= learning_rate * velocity
+
+
+class Adam(SGD):
+    """Adam, Kingma and Ba 2014, arXiv 1412.6980, algorithm 1."""
+
+    def __init__(
+        self, size: int, dtype: Any = np.float32, beta1: float = 0.9, beta2: float = 0.999, epsilon: float = 1e-8
+    ):
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.state = {"mean": np.zeros(size, dtype), "square": np.zeros(size, dtype), "steps": np.zeros(1, np.int64)}
+
+    def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
+        """Descend one step, in place."""
+        mean, square, steps = self.state["mean"], self.state["square"], self.state["steps"]
+        steps += 1
+        mean += (1 - self.beta1) * (gradient - mean)
+        square += (1 - self.beta2) * (gradient * gradient - square)
+        t = int(steps[0])
+        unbiased = math.sqrt(1 - self.beta2**t)
+        step_size = learning_rate * unbiased / (1 - self.beta1**t)
+        parameters -= step_size * mean / (np.sqrt(square) + self.epsilon * unbiased)
+
+
+OPTIMISERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+
+
+def make_optimiser(config: Mapping[str, Any], size: int, dtype: Any = np.float32) -> SGD:
+    """Make the optimiser of {'kind': ..., further arguments by name}."""
+    arguments = {key: value for key, value in config.items() if key != "kind"}
+    return OPTIMISERS[config["kind"]](size, dtype, **arguments)
+
+
+def learning_rate_at(config: Mapping[str, Any], learning_rate: float, step: int, epoch: int, steps: int) -> float:
+    """Learning rate of a schedule.
+
+    Parameters
+    ----------
+    config : mapping
+        {'kind': 'constant'}, {'kind': 'step', 'every': epochs, 'factor': f}, or
+        {'kind': 'cosine', 'final_fraction': f}; each may have 'warmup_steps' of linear rise.
+    learning_rate : float
+        The rate that the schedule starts from.
+    step, epoch : int
+        Optimiser step and epoch, from 0.
+    steps : int
+        Steps of the whole training.
+
+    Returns
+    -------
+    float
+    """
+    rate = learning_rate
+    if config["kind"] == "step":
+        rate *= config["factor"] ** (epoch // config["every"])
+    elif config["kind"] == "cosine":
+        final = config["final_fraction"]
+        rate *= final + (1 - final) * (1 + math.cos(math.pi * step / steps)) / 2
+    warmup = config.get("warmup_steps", 0)
+    return rate * min(1.0, (step + 1) / warmup) if warmup else rate

@@ -1,0 +1,219 @@
+"""The training loop: reproducible to the last bit, whatever interrupts it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from quietct.errors import UserError
+from quietct.nn.network import Network
+from quietct.nn.optimizers import learning_rate_at, make_optimiser
+from quietct.nn.variants import Variant, root_mean_square
+from quietct.nn.workers import GradientWorkers
+
+# Every random number belongs to a stream with an address, (seed, purpose, ...). Nothing depends on what was drawn
+# before, so that a resumed training needs no generator state and all variants see the data in the same order.
+INITIAL_WEIGHTS, ORDER, AUGMENTATION, GRADIENT_NOISE = range(4)
+
+Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+class TrainingDivergedError(UserError):
+    """The loss or a weight is not a finite number any more."""
+
+
+@dataclass
+class TrainingState:
+    """Everything that a training has become so far; a checkpoint holds exactly this.
+
+    Attributes
+    ----------
+    parameters : ndarray
+    optimiser : dict of ndarray
+    step : int
+        Optimiser steps done.
+    epoch_loss : float
+        Sum of the losses of this epoch's steps so far.
+    history : list of dict
+        One row per finished epoch, row 0 before training.
+    snapshots : dict of int to ndarray
+        Preview image by epoch.
+    """
+
+    parameters: np.ndarray
+    optimiser: dict[str, np.ndarray]
+    step: int = 0
+    epoch_loss: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+    snapshots: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains one network with one back-propagation variant.
+
+    Parameters
+    ----------
+    network : Network
+        Its parameters are initialised here, then trained in place.
+    variant : Variant
+    settings : mapping
+        The configuration's `train` entry: epochs, batch_size, augment, loss, optimiser, learning_rate, schedule.
+    patches : int
+        Number of patch pairs.
+    batch : callable
+        Takes indices (sorted), returns noisy and clean images, normalised, each (samples, 1, rows, columns).
+    seed : int
+    threads : int
+        Does not change the result.
+    stream : str
+        Name mixed into the seed of the initial weights; empty gives all variants the same ones.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        variant: Variant,
+        settings: Mapping[str, Any],
+        patches: int,
+        batch: Batch,
+        *,
+        initialiser: Mapping[str, Any],
+        seed: int,
+        threads: int = 1,
+        stream: str = "",
+    ):
+        self.network, self.variant, self.settings = network, variant, settings
+        self.patches, self.batch, self.seed, self.threads = patches, batch, seed, threads
+        self.epochs = settings["epochs"]
+        self.steps_per_epoch = -(-patches // settings["batch_size"])
+        network.initialise(self._stream(INITIAL_WEIGHTS, crc32(stream.encode())), **initialiser)
+        self.optimiser = make_optimiser(settings["optimiser"], network.parameters.size, network.parameters.dtype)
+        self.state = TrainingState(network.parameters, self.optimiser.state)
+
+    def resume(self, state: TrainingState) -> None:
+        """Go on from a checkpoint."""
+        self.network.parameters[...] = state.parameters
+        for name, array in self.optimiser.state.items():
+            array[...] = state.optimiser[name]
+        state.parameters, state.optimiser = self.network.parameters, self.optimiser.state
+        self.state = state
+
+    @property
+    def epoch(self) -> int:
+        """Epochs finished."""
+        return self.state.step // self.steps_per_epoch
+
+    def run(
+        self,
+        observe: Callable[[int], dict[str, float]],
+        save: Callable[[TrainingState], None],
+        save_seconds: float,
+        progress: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Train until the last epoch is done.
+
+        Parameters
+        ----------
+        observe : callable
+            Called with the number of finished epochs, first with 0 before training; returns columns for the
+            history, such as the validation PSNR.
+        save : callable
+            Called with the state every `save_seconds`, and with the last finite state before an error.
+        save_seconds : float
+        progress : callable
+            Called after every step.
+
+        Raises
+        ------
+        TrainingDivergedError
+            If the loss or a weight is not a finite number. The last finite state has been saved.
+        """
+        if not self.state.history:
+            self.state.history.append({"epoch": 0, "step": 0, **observe(0)})
+        saved = time.monotonic()
+        with GradientWorkers(self.network, self.settings["loss"], self.threads) as workers:
+            while self.epoch < self.epochs:
+                for facts in self._rest_of_epoch(workers, save):
+                    if self.state.step % self.steps_per_epoch == 0:
+                        self._finish_epoch(facts, observe)
+                    progress()
+                    if time.monotonic() - saved > save_seconds:
+                        save(self.state)
+                        saved = time.monotonic()
+
+    def _rest_of_epoch(
+        self, workers: GradientWorkers, save: Callable[[TrainingState], None]
+    ) -> Iterator[dict[str, float]]:
+        """Do the steps of this epoch that are not done yet."""
+        epoch, state = self.epoch, self.state
+        order = self._stream(ORDER, epoch).permutation(self.patches)
+        size = self.settings["batch_size"]
+        for k in range(state.step % self.steps_per_epoch, self.steps_per_epoch):
+            before = self.network.parameters.copy()
+            # The training set is a memory-mapped file: sorted reads are sequential reads.
+            noisy, clean = self.batch(np.sort(order[k * size : (k + 1) * size]))
+            loss, facts = self._step(workers, noisy, clean, epoch)
+            if not (np.isfinite(loss) and np.isfinite(self.network.parameters).all()):
+                self.network.parameters[...] = before
+                save(state)
+                raise TrainingDivergedError(
+                    f"Training diverged in epoch {epoch + 1}, step {state.step + 1}: loss or weights are not finite; "
+                    "lower `learning_rate` in the configuration. The last finite weights are in the checkpoint."
+                )
+            state.epoch_loss += loss
+            state.step += 1
+            yield facts
+
+    def _step(
+        self, workers: GradientWorkers, noisy: np.ndarray, clean: np.ndarray, epoch: int
+    ) -> tuple[float, dict[str, float]]:
+        """Descend once. Returns the loss before the step, and what the history tells about it."""
+        step, facts = self.state.step, {}
+        if self.settings["augment"]:
+            noisy, clean = flip_and_turn(noisy, clean, self._stream(AUGMENTATION, step))
+        dilation = 0.0
+        if self.variant.dilation:
+            facts["dilation_lambda"] = dilation = self.variant.dilation.factor(epoch)
+        with np.errstate(over="ignore", invalid="ignore"):  # _rest_of_epoch looks for what is not finite
+            loss, gradient = workers.loss_and_gradient(noisy, clean, dilation)
+            if self.variant.gradient_noise:
+                rms = root_mean_square(gradient)
+                layers = self.network.split(gradient)
+                sigma = self.variant.gradient_noise.add(layers, step, self._stream(GRADIENT_NOISE, step))
+                facts |= {"gradient_noise_sigma": sigma, "gradient_noise_ratio": sigma / rms if rms else np.inf}
+            steps = self.epochs * self.steps_per_epoch
+            rate = learning_rate_at(self.settings["schedule"], self.settings["learning_rate"], step, epoch, steps)
+            self.optimiser.update(self.network.parameters, gradient, rate)
+        return loss, facts | {"learning_rate": rate}
+
+    def _finish_epoch(self, facts: dict[str, float], observe: Callable[[int], dict[str, float]]) -> None:
+        loss = self.state.epoch_loss / self.steps_per_epoch
+        row = {"epoch": self.epoch, "step": self.state.step, "loss": loss, **facts, **observe(self.epoch)}
+        self.state.history.append(row)
+        self.state.epoch_loss = 0.0
+
+    def _stream(self, purpose: int, *address: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, purpose, *address])
+
+
+def flip_and_turn(noisy: np.ndarray, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Show a batch in one of its eight orientations, chosen at random; a batch that is not square in one of four."""
+    turns, flip = int(rng.integers(4)), int(rng.integers(2))
+    if noisy.shape[2] != noisy.shape[3]:
+        turns -= turns % 2
+
+    def orient(images: np.ndarray) -> np.ndarray:
+        images = np.rot90(images, turns, axes=(2, 3))
+        return images[:, :, :, ::-1] if flip else images
+
+    return orient(noisy), orient(clean)
+
+
+def snapshot_epochs(epochs: int, count: int) -> list[int]:
+    """Choose epochs for an animation: from 0 to the last one, close together at first, where most happens."""
+    return sorted({round(epochs * (k / max(count - 1, 1)) ** 2) for k in range(count)} | {0, epochs})

@@ -1,0 +1,205 @@
+"""Train one network on the patches of a run: the files around the training loop of `quietct.nn`."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from quietct import __version__
+from quietct.ct.volume import open_volume
+from quietct.denoising import denoise_slice
+from quietct.errors import UserError
+from quietct.evaluation.metrics import psnr_db
+from quietct.files import written_whole
+from quietct.nn.checkpoint import load_state, save_network, save_state
+from quietct.nn.network import Architecture, Network
+from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
+from quietct.nn.variants import Variant
+
+HISTORY_COLUMNS = [
+    "epoch",
+    "step",
+    "learning_rate",
+    "loss",
+    "validation_psnr_db",
+    "dilation_lambda",
+    "gradient_noise_sigma",
+    "gradient_noise_ratio",
+]
+
+logger = logging.getLogger(__name__)
+
+
+class PatchSet:
+    """Patch pairs of several series, read from their files as they are needed.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Files of int16 HU, shape (n, 2, rows, columns): noisy, clean.
+    normalisation : mapping
+        {'shift_hu', 'scale_hu'}: the network sees (HU - shift) / scale.
+    """
+
+    def __init__(self, paths: Sequence[str | Path], normalisation: Mapping[str, float]):
+        self.files = [open_volume(path) for path in paths]
+        self.starts = np.cumsum([0] + [len(file) for file in self.files])
+        self.normalisation = normalisation
+        if len({file.shape[2:] for file in self.files}) > 1:
+            sizes = ", ".join(
+                f"{Path(path).stem} {file.shape[2:]}" for path, file in zip(paths, self.files, strict=True)
+            )
+            raise UserError(f"The patches of the training series differ in size ({sizes}); set `patches: size`.")
+
+    def __len__(self) -> int:
+        """Count the pairs."""
+        return int(self.starts[-1])
+
+    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Give noisy and clean patches, float32 and normalised, each (samples, 1, rows, columns)."""
+        file = np.searchsorted(self.starts, indices, side="right") - 1
+        pairs = np.concatenate([self.files[k][indices[file == k] - self.starts[k]] for k in np.unique(file)])
+        images = (pairs - np.float32(self.normalisation["shift_hu"])) / np.float32(self.normalisation["scale_hu"])
+        return images[:, :1], images[:, 1:]
+
+    def digest(self) -> str:
+        """Digest of all pixels."""
+        sha256 = hashlib.sha256()
+        for file in self.files:
+            for pair in file:
+                sha256.update(pair)
+        return sha256.hexdigest()
+
+
+def train_network(
+    patches: Sequence[str | Path],
+    preview_noisy: str | Path,
+    preview_clean: str | Path,
+    preview_slice: int | None,
+    *,
+    weights: str | Path,
+    history: str | Path,
+    snapshots: str | Path,
+    checkpoint: str | Path,
+    names: Mapping[str, str],
+    seed: int,
+    architecture: Mapping[str, Any],
+    variant: Mapping[str, Any],
+    training: Mapping[str, Any],
+    window_hu: tuple[float, float],
+    threads: int = 1,
+) -> None:
+    """Train one network with one variant and one seed, and write weights, history and snapshots.
+
+    A training that is killed goes on from its checkpoint and ends with the same bytes.
+
+    Parameters
+    ----------
+    patches : sequence of path
+        Patch pairs of the training series.
+    preview_noisy, preview_clean : path
+        Volumes of the series whose slice `preview_slice` (None: the middle one) is denoised after each epoch.
+        It is watched, never used to choose anything.
+    weights, history, snapshots : path
+        Outputs: .npz, .tsv, .npz.
+    checkpoint : path
+        Where the state of an unfinished training lies.
+    names : mapping
+        {'noise', 'network', 'variant'}, written into the model.
+    seed : int
+    architecture, variant, training : mapping
+        Entries of the configuration.
+    window_hu : (low, high)
+        Window of the validation PSNR.
+    threads : int
+        Does not change the result.
+
+    Raises
+    ------
+    UserError
+        If there are no patches, or training diverges.
+    """
+    training = {**training, "learning_rate": variant.get("learning_rate", training["learning_rate"])}
+    normalisation = training["normalisation"]
+    patch_set = PatchSet(patches, normalisation)
+    network = Network(Architecture.from_config(architecture))
+    trainer = Trainer(
+        network,
+        Variant.from_config(variant),
+        training,
+        len(patch_set),
+        patch_set.batch,
+        initialiser=architecture["initialiser"],
+        seed=seed,
+        threads=threads,
+        stream=names["variant"] if training["init"] == "independent" else "",
+    )
+    digest = patch_set.digest()
+    resumed = load_state(checkpoint, digest)
+    if resumed:
+        logger.info("Going on from the checkpoint at step %d.", resumed.step)
+        trainer.resume(resumed)
+
+    clean_volume = open_volume(preview_clean)
+    k = len(clean_volume) // 2 if preview_slice is None else preview_slice
+    noisy_slice, clean_slice = open_volume(preview_noisy)[k], clean_volume[k]
+    frames = snapshot_epochs(trainer.epochs, training["snapshots"])
+
+    def observe(epoch: int) -> dict[str, float]:
+        image = denoise_slice(network, normalisation, noisy_slice)
+        if epoch in frames:
+            trainer.state.snapshots[epoch] = image
+        psnr = psnr_db(image, clean_slice, window_hu)
+        if epoch:
+            loss = trainer.state.epoch_loss / trainer.steps_per_epoch
+            logger.info("Epoch %d of %d: loss %.6g, preview slice %.2f dB", epoch, trainer.epochs, loss, psnr)
+        return {"validation_psnr_db": psnr}
+
+    def save(state: TrainingState) -> None:
+        save_state(checkpoint, state, digest)
+
+    title = f"{names['network']} {names['variant']} seed {seed}"
+    steps = trainer.epochs * trainer.steps_per_epoch
+    with (
+        threadpool_limits(1, "blas"),  # the threads here share out the work themselves
+        logging_redirect_tqdm(),
+        tqdm(total=steps, initial=trainer.state.step, desc=title, disable=not sys.stderr.isatty(), leave=False) as bar,
+    ):
+        trainer.run(observe, save, training["checkpoint_seconds"], bar.update)
+
+    state = trainer.state
+    description = {
+        **names,
+        "seed": seed,
+        "variant_settings": dict(variant),
+        "training": dict(training),
+        "normalisation": dict(normalisation),
+        "window_hu": list(window_hu),
+        "patches_sha256": digest,
+        "validation_psnr_db": state.history[-1]["validation_psnr_db"],
+        "version": __version__,
+    }
+    with written_whole(history) as partial:
+        pd.DataFrame(state.history).reindex(columns=HISTORY_COLUMNS).to_csv(partial, sep="\t", index=False)
+    with written_whole(snapshots) as partial:
+        psnr_by_epoch = {int(row["epoch"]): row["validation_psnr_db"] for row in state.history}
+        np.savez(
+            partial,
+            epochs=np.array(sorted(state.snapshots)),
+            images=np.stack([state.snapshots[epoch] for epoch in sorted(state.snapshots)]),
+            psnr_db=np.array([psnr_by_epoch[epoch] for epoch in sorted(state.snapshots)]),
+            noisy=noisy_slice,
+            clean=clean_slice,
+        )
+    save_network(weights, network, description)
+    Path(checkpoint).unlink(missing_ok=True)

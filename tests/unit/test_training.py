@@ -1,0 +1,250 @@
+"""Training: it learns, is reproducible, survives kill -9, and says when it diverges."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from quietct.ct.volume import new_volume
+from quietct.errors import UserError
+from quietct.nn.checkpoint import load_network, load_state, save_network, save_state
+from quietct.nn.network import Architecture, Network
+from quietct.nn.training import TrainingDivergedError, TrainingState, flip_and_turn, snapshot_epochs
+from quietct.training_job import PatchSet, train_network
+
+TRAINING = {
+    "epochs": 6,
+    "batch_size": 4,
+    "augment": True,
+    "init": "shared",
+    "normalisation": {"shift_hu": 0, "scale_hu": 500},
+    "loss": {"kind": "mean_squared_error"},
+    "optimiser": {"kind": "adam"},
+    "learning_rate": 0.005,
+    "schedule": {"kind": "cosine", "final_fraction": 0.1},
+    "snapshots": 3,
+    "checkpoint_seconds": 0,
+}
+NETWORK = {
+    "layers": [{"filters": 4, "kernel": 3}, {"filters": 1, "kernel": 3}],
+    "residual": True,
+    "initialiser": {"kind": "he"},
+}
+BOTH = {
+    "gradient_noise": {"mode": "relative", "ratio": 0.3, "gamma": 0.55},
+    "dilation": {"p": 0.05, "d": 0.07},
+}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Noisy stripes: two patch files and a preview slice."""
+    rng = np.random.default_rng(5)
+    stripes = 200 * np.sign(np.sin(np.arange(24) / 3)) * np.ones((24, 1))
+    for name, count in (("a", 7), ("b", 6)):
+        with new_volume(tmp_path / f"{name}.npy", (count, 2, 24, 24)) as patches:
+            patches[:, 1] = stripes
+            patches[:, 0] = stripes + rng.normal(0, 80, (count, 24, 24))
+    for name, noise in (("clean", 0), ("noisy", 80)):
+        with new_volume(tmp_path / f"{name}.npy", (3, 24, 24)) as volume:
+            volume[...] = stripes + rng.normal(0, noise, (3, 24, 24))
+    return tmp_path
+
+
+def train(data, out="out", **changes):
+    keywords = {
+        "patches": [data / "a.npy", data / "b.npy"],
+        "preview_noisy": data / "noisy.npy",
+        "preview_clean": data / "clean.npy",
+        "preview_slice": None,
+        "checkpoint": data / out / "checkpoint.npz",
+        "names": {"noise": "some", "network": "small", "variant": "sgd"},
+        "seed": 1,
+        "architecture": NETWORK,
+        "variant": {},
+        "training": TRAINING,
+        "window_hu": (-500, 500),
+    } | changes
+    outputs = {name: data / out / f"{name}{suffix}" for name, suffix in FILES.items()}
+    train_network(**keywords, **outputs)
+    return outputs
+
+
+FILES = {"weights": ".npz", "history": ".tsv", "snapshots": ".npz"}
+
+
+def read_history(outputs):
+    header, *rows = [line.split("\t") for line in outputs["history"].read_text().splitlines()]
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+@pytest.mark.parametrize("variant", [{}, BOTH], ids=["sgd", "dilated_gradient_noise"])
+def test_training_lowers_the_loss_and_denoises_an_unseen_slice(data, variant):
+    rows = read_history(train(data, variant=variant, training=TRAINING | {"epochs": 150, "learning_rate": 0.01}))
+    assert float(rows[-1]["loss"]) < 0.5 * float(rows[1]["loss"])
+    # The noisy slice has 20 log10(1000 / 80) = 21.9 dB.
+    assert float(rows[-1]["validation_psnr_db"]) > 24
+
+
+def test_history_tells_what_the_variant_did(data):
+    rows = read_history(train(data, variant=BOTH))
+    assert [int(row["epoch"]) for row in rows] == list(range(7))
+    assert [int(row["step"]) for row in rows] == list(range(0, 25, 4))
+    assert float(rows[3]["dilation_lambda"]) == pytest.approx(0.05 / 1.14)
+    assert float(rows[1]["gradient_noise_sigma"]) > 0
+    assert rows[0]["loss"] == ""
+
+
+def test_same_seed_gives_the_same_bytes_for_any_number_of_threads(data):
+    first = train(data, "first", variant=BOTH, threads=1)
+    second = train(data, "second", variant=BOTH, threads=2)
+    for name in FILES:
+        assert first[name].read_bytes() == second[name].read_bytes()
+
+
+def test_another_seed_gives_another_network(data):
+    assert train(data, "first")["weights"].read_bytes() != train(data, "second", seed=2)["weights"].read_bytes()
+
+
+@pytest.mark.parametrize(("init", "same"), [("shared", True), ("independent", False)])
+def test_variants_share_initial_weights_unless_told_otherwise(data, init, same):
+    previews = []
+    for variant in ("sgd", "dilated"):
+        names = {"noise": "some", "network": "small", "variant": variant}
+        outputs = train(data, variant, names=names, training=TRAINING | {"init": init})
+        with np.load(outputs["snapshots"]) as snapshots:
+            previews.append(snapshots["images"][0])
+    assert np.array_equal(*previews) is same
+
+
+def test_snapshots_hold_the_preview_slice_from_untrained_to_trained(data):
+    outputs = train(data)
+    network, description = load_network(outputs["weights"])
+    with np.load(outputs["snapshots"]) as snapshots:
+        assert snapshots["epochs"].tolist() == [0, 2, 6]
+        assert snapshots["images"].shape == (3, 24, 24)
+        noisy, last = snapshots["noisy"], snapshots["images"][-1]
+    np.testing.assert_array_equal(noisy, np.load(data / "noisy.npy")[1])
+    restored = network.apply(noisy[None, None] / np.float32(500))[0, 0] * 500
+    np.testing.assert_allclose(last, restored, atol=0.51)
+    assert description["normalisation"] == {"shift_hu": 0, "scale_hu": 500}
+
+
+KILLED = """
+import json, sys, time
+sys.path[:0] = json.loads(sys.argv[1])
+import test_training
+from pathlib import Path
+import quietct.training_job as job
+save = job.save_state
+def slow(path, state, key):
+    save(path, state, key)
+    if state.step == int(sys.argv[3]):
+        print("now", flush=True)
+        time.sleep(60)
+job.save_state = slow
+test_training.train(Path(sys.argv[2]), "killed", variant=test_training.BOTH)
+"""
+
+
+@pytest.mark.parametrize("step", [1, 8, 9, 23])
+def test_training_killed_at_any_step_resumes_and_ends_with_the_same_bytes(data, step):
+    whole = train(data, "whole", variant=BOTH)
+    paths = json.dumps([str(Path(__file__).parent), *sys.path])
+    process = subprocess.Popen([sys.executable, "-c", KILLED, paths, str(data), str(step)], stdout=subprocess.PIPE)
+    process.stdout.readline()
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert not (data / "killed" / "weights.npz").exists()
+    assert (data / "killed" / "checkpoint.npz").exists()
+    resumed = train(data, "killed", variant=BOTH)
+    for name in FILES:
+        assert resumed[name].read_bytes() == whole[name].read_bytes()
+    assert not (data / "killed" / "checkpoint.npz").exists()
+
+
+def test_checkpoint_of_other_data_is_not_used(data):
+    whole = train(data, "whole")
+    state = TrainingState(np.zeros(3, np.float32), {})
+    (data / "other").mkdir()
+    save_state(data / "other" / "checkpoint.npz", state, "other data")
+    assert load_state(data / "other" / "checkpoint.npz", "these data") is None
+    assert train(data, "other")["weights"].read_bytes() == whole["weights"].read_bytes()
+
+
+@pytest.mark.filterwarnings("error")
+def test_divergence_stops_with_one_sentence_and_keeps_the_last_finite_weights(data):
+    training = TRAINING | {"optimiser": {"kind": "sgd"}, "learning_rate": 1.0e6, "epochs": 50}
+    with pytest.raises(TrainingDivergedError, match=r"epoch \d+, step \d+.*lower `learning_rate`"):
+        train(data, training=training)
+    assert not (data / "out" / "weights.npz").exists()
+    with np.load(data / "out" / "checkpoint.npz") as checkpoint:
+        assert np.isfinite(checkpoint["parameters"]).all()
+        assert json.loads(str(checkpoint["facts"]))["step"] > 0
+
+
+def test_patches_of_different_sizes_are_refused(data):
+    with new_volume(data / "c.npy", (2, 2, 16, 16)) as patches:
+        patches[...] = 0
+    with pytest.raises(UserError, match=r"differ in size .*c \(16, 16\)"):
+        PatchSet([data / "a.npy", data / "c.npy"], TRAINING["normalisation"])
+
+
+def test_patch_set_gives_the_pairs_of_all_files_in_order(data):
+    patches = PatchSet([data / "a.npy", data / "b.npy"], {"shift_hu": 100, "scale_hu": 50})
+    noisy, clean = patches.batch(np.array([2, 6, 7, 12]))
+    pairs = np.concatenate([np.load(data / "a.npy"), np.load(data / "b.npy")])[[2, 6, 7, 12]]
+    assert len(patches) == 13
+    np.testing.assert_allclose(noisy[:, 0], (pairs[:, 0] - 100.0) / 50, rtol=1e-6)
+    np.testing.assert_allclose(clean[:, 0], (pairs[:, 1] - 100.0) / 50, rtol=1e-6)
+
+
+def test_orientations_stay_paired_and_reach_all_eight():
+    image = np.arange(9.0).reshape(1, 1, 3, 3)
+    seen = set()
+    for seed in range(60):
+        noisy, clean = flip_and_turn(image, image + 1, np.random.default_rng(seed))
+        np.testing.assert_array_equal(noisy + 1, clean)
+        seen.add(noisy.tobytes())
+    assert len(seen) == 8
+
+
+def test_images_that_are_not_square_keep_their_shape():
+    images = np.zeros((2, 1, 4, 6))
+    for seed in range(20):
+        assert flip_and_turn(images, images, np.random.default_rng(seed))[0].shape == images.shape
+
+
+def test_snapshots_start_dense_and_end_with_the_last_epoch():
+    assert snapshot_epochs(100, 5) == [0, 6, 25, 56, 100]
+    assert snapshot_epochs(2, 20) == [0, 1, 2]
+    assert snapshot_epochs(7, 1) == [0, 7]
+
+
+def test_saved_network_loads_without_pickle_and_is_the_same(tmp_path):
+    network = Network(Architecture(((5, 3), (1, 5)), residual=True))
+    network.initialise(np.random.default_rng(2))
+    save_network(tmp_path / "weights.npz", network, {"seed": 3})
+    loaded, description = load_network(tmp_path / "weights.npz")
+    np.testing.assert_array_equal(loaded.parameters, network.parameters)
+    assert loaded.architecture == network.architecture
+    assert description["seed"] == 3
+    time.sleep(2.1)  # zip archives count time in steps of two seconds
+    save_network(tmp_path / "again.npz", network, {"seed": 3})
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "weights.npz").read_bytes()
+
+
+@pytest.mark.parametrize("content", [b"", b"something else", b"PK\x03\x04 cut"])
+def test_a_file_that_is_no_network_is_refused(tmp_path, content):
+    path = tmp_path / "weights.npz"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"weights\.npz is not a trained network"):
+        load_network(path)
+    with pytest.raises(UserError, match=r"absent\.npz does not exist"):
+        load_network(tmp_path / "absent.npz")
