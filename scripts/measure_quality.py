@@ -1,0 +1,17 @@
+"""Compare a noisy or denoised volume with its clean one, slice by slice."""
+
+from quietct.evaluation.metrics import measure_quality
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        measure_quality(
+            snakemake.input.clean,
+            snakemake.input.info,
+            snakemake.input.image,
+            snakemake.output.metrics,
+            noise=snakemake.params.noise,
+            method=snakemake.params.method,
+            series=snakemake.params.series,
+            window_hu=snakemake.params.window_hu,
+        )

@@ -1,0 +1,106 @@
+"""One table of a run: the mean quality of every method at every noise."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from quietct.errors import UserError
+from quietct.evaluation.metrics import METRICS
+from quietct.files import written_whole
+
+logger = logging.getLogger(__name__)
+
+NETWORK_METHOD = re.compile(r"(?P<network>[^-]+)-(?P<variant>[^-]+)-seed(?P<seed>\d+)")
+
+
+def split_method(method: str) -> tuple[str | None, str | None, int | None]:
+    """Take a method's name apart.
+
+    Parameters
+    ----------
+    method : str
+        `<network>-<variant>-seed<k>` for a trained network, any other name for a baseline or `noisy`.
+
+    Returns
+    -------
+    network, variant, seed
+        All None when the method is no trained network.
+    """
+    match = NETWORK_METHOD.fullmatch(method)
+    if match is None:
+        return None, None, None
+    return match["network"], match["variant"], int(match["seed"])
+
+
+def summarise(slices: pd.DataFrame) -> pd.DataFrame:
+    """Average slice metrics per noise and method.
+
+    Parameters
+    ----------
+    slices : DataFrame
+        Rows as `measure_quality` writes them, of any number of series and methods.
+
+    Returns
+    -------
+    DataFrame
+        noise, method, network, variant, seed, n_slices, the means of the metrics over all slices (each slice counts
+        once) and the window; sorted by noise, then the best PSNR first. network, variant and seed are missing for
+        methods that are no network.
+    """
+    keys = ["noise", "method", "window_low_hu", "window_high_hu"]
+    groups = slices.groupby(keys, sort=True)
+    table = groups[list(METRICS)].mean()
+    table.insert(0, "n_slices", groups.size())
+    table = table.reset_index()
+    parts = [split_method(method) for method in table["method"]]
+    for column, values in zip(("network", "variant", "seed"), zip(*parts, strict=True), strict=True):
+        table[column] = pd.array(values, dtype="Int64" if column == "seed" else "string")
+    order = ["noise", "method", "network", "variant", "seed", "n_slices", *METRICS, "window_low_hu", "window_high_hu"]
+    # The method breaks ties, so that the order does not depend on the order of the files.
+    return table.sort_values(["noise", "psnr_db", "method"], ascending=[True, False, True], ignore_index=True)[order]
+
+
+def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) -> None:
+    """Join slice tables, average them and write the summary.
+
+    Parameters
+    ----------
+    metrics : sequence of paths
+        Tables written by `measure_quality`.
+    summary_tsv : path
+        The table to write; see `summarise` for its columns.
+
+    Raises
+    ------
+    UserError
+        If there is nothing to summarise.
+    """
+    if not metrics:
+        raise UserError("There is nothing to summarise: the series sheet needs at least one series with the role test.")
+    # Names such as "nan" or "1" are names: pandas would otherwise turn them into numbers.
+    names = {"noise": str, "method": str, "series": str}
+    tables = [pd.read_csv(path, sep="\t", dtype=names, keep_default_na=False) for path in metrics]
+    table = summarise(pd.concat(tables, ignore_index=True))
+    with written_whole(summary_tsv) as partial:
+        table.to_csv(partial, sep="\t", index=False, float_format="%.6g")
+    logger.info("Means over the test slices:\n%s", readable(table))
+
+
+def readable(table: pd.DataFrame) -> str:
+    """Lay out a summary for a log: a heading per noise and window, and a line per method."""
+    lines = []
+    for (noise, low, high), group in table.groupby(["noise", "window_low_hu", "window_high_hu"], sort=False):
+        width = max(map(len, group["method"]))
+        lines.append(f"noise {noise} (PSNR and SSIM in the window {low:g} to {high:g} HU)")
+        lines.append(f"  {'method':<{width}}  PSNR dB   SSIM  RMSE HU  bias HU  slices")
+        lines += [
+            f"  {row.method:<{width}}  {row.psnr_db:7.2f}  {row.ssim:5.3f}"
+            f"  {row.rmse_hu:7.1f}  {row.bias_hu:+7.1f}  {row.n_slices:6d}"
+            for row in group.itertuples()
+        ]
+    return "\n".join(lines)

@@ -1,0 +1,8 @@
+"""Average the slice metrics of every method into one table."""
+
+from quietct.evaluation.summary import summarize_quality
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        summarize_quality(snakemake.input.metrics, snakemake.output.summary)

@@ -1,0 +1,18 @@
+"""Choose a classical denoiser's parameters on training slices."""
+
+import json
+
+from quietct.evaluation.baselines import tune_baseline
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        tune_baseline(
+            snakemake.input.clean,
+            snakemake.input.noisy,
+            snakemake.output.settings,
+            baseline=snakemake.params.baseline,
+            grid=json.loads(snakemake.params.grid),
+            tuning_slices=snakemake.params.tuning_slices,
+            window_hu=snakemake.params.window_hu,
+        )

@@ -1,0 +1,119 @@
+"""The metrics against closed forms and an independent SSIM."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from quietct.errors import UserError
+from quietct.evaluation.metrics import bias_hu, measure_quality, psnr_db, rmse_hu, ssim
+from scipy.ndimage import uniform_filter
+
+WINDOW = (-1000, 1000)
+
+
+@pytest.fixture
+def scene():
+    """A smooth HU image with an edge, well inside the window."""
+    rows, columns = np.mgrid[:64, :80]
+    return 100.0 * np.sin(rows / 9) + np.where(columns > 40, 300.0, -300.0)
+
+
+def ssim_by_hand(x, y, side=7, k1=0.01, k2=0.03):
+    """Wang's formula with uniform windows and sample covariances, averaged where the window fits."""
+    mean_x, mean_y = uniform_filter(x, side), uniform_filter(y, side)
+    unbiased = side**2 / (side**2 - 1)
+    var_x = unbiased * (uniform_filter(x * x, side) - mean_x**2)
+    var_y = unbiased * (uniform_filter(y * y, side) - mean_y**2)
+    cov = unbiased * (uniform_filter(x * y, side) - mean_x * mean_y)
+    c1, c2 = k1**2, k2**2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * cov + c2) / ((mean_x**2 + mean_y**2 + c1) * (var_x + var_y + c2))
+    border = side // 2
+    return similarity[border:-border, border:-border].mean()
+
+
+def test_a_constant_offset_is_rmse_bias_and_psnr(scene):
+    assert rmse_hu(scene - 20, scene) == pytest.approx(20)
+    assert bias_hu(scene - 20, scene) == pytest.approx(-20)
+    assert psnr_db(scene - 20, scene, WINDOW) == pytest.approx(20 * np.log10(2000 / 20))
+
+
+def test_white_noise_has_the_psnr_of_its_sigma():
+    noise = np.random.default_rng(0).normal(0, 50, (512, 512))
+    assert psnr_db(noise, np.zeros_like(noise), WINDOW) == pytest.approx(20 * np.log10(2000 / 50), abs=0.03)
+
+
+def test_ssim_equals_an_independent_implementation(scene):
+    noisy = scene + np.random.default_rng(1).normal(0, 60, scene.shape)
+    expected = ssim_by_hand((noisy + 1000) / 2000, (scene + 1000) / 2000)
+    assert 0.3 < expected < 0.97
+    assert ssim(noisy, scene, WINDOW) == pytest.approx(expected, abs=1e-9)
+
+
+def test_equal_images_are_perfect(scene):
+    assert psnr_db(scene, scene, WINDOW) == np.inf
+    assert ssim(scene, scene, WINDOW) == pytest.approx(1)
+    assert rmse_hu(scene, scene) == bias_hu(scene, scene) == 0
+
+
+def test_psnr_and_ssim_do_not_see_beyond_the_window_but_rmse_and_bias_do(scene):
+    reference = scene.copy()
+    reference[:10] = 1000
+    image = reference.copy()
+    image[:10] = 3000
+    assert psnr_db(image, reference, WINDOW) == np.inf
+    assert ssim(image, reference, WINDOW) == pytest.approx(1)
+    assert rmse_hu(image, reference) == pytest.approx(2000 * np.sqrt(10 / 64))
+    assert bias_hu(image, reference) == pytest.approx(2000 * 10 / 64)
+
+
+def test_int16_volumes_do_not_overflow():
+    low, high = np.full((8, 8), -30000, np.int16), np.full((8, 8), 30000, np.int16)
+    assert rmse_hu(high, low) == bias_hu(high, low) == 60000
+
+
+@pytest.fixture
+def files(tmp_path, scene):
+    """Write a clean volume, one that is 10, 20 and 0 HU brighter, and its slice positions."""
+    clean = np.stack([scene, scene, scene]).round().astype(np.int16)
+    image = clean + np.array([10, 20, 0], np.int16)[:, None, None]
+    np.save(tmp_path / "clean.npy", clean)
+    np.save(tmp_path / "image.npy", image)
+    (tmp_path / "info.json").write_text(json.dumps({"z_mm": [-5.0, -2.5, 0.0]}))
+    return tmp_path
+
+
+def test_the_table_has_a_row_a_slice_with_its_position_and_window(files):
+    measure_quality(
+        files / "clean.npy", files / "info.json", files / "image.npy", files / "out.tsv", "weak", "tv", "a.1", WINDOW
+    )
+    table = pd.read_csv(files / "out.tsv", sep="\t")
+    assert list(table) == [
+        "noise", "method", "series", "slice", "z_mm", "psnr_db",
+        "ssim", "rmse_hu", "bias_hu", "window_low_hu", "window_high_hu",
+    ]  # fmt: skip
+    assert table[["noise", "method", "series"]].drop_duplicates().to_numpy().tolist() == [["weak", "tv", "a.1"]]
+    assert table["z_mm"].tolist() == [-5.0, -2.5, 0.0]
+    assert table["bias_hu"].tolist() == [10, 20, 0]
+    assert table["psnr_db"].tolist() == pytest.approx([20 * np.log10(200), 40, np.inf], abs=1e-3)
+    assert (table["window_low_hu"] == -1000).all()
+    assert (table["window_high_hu"] == 1000).all()
+
+
+def test_volumes_of_different_shape_are_refused_by_name(files):
+    np.save(files / "image.npy", np.zeros((2, 64, 80), np.int16))
+    with pytest.raises(UserError, match=r"image\.npy.*clean\.npy"):
+        measure_quality(
+            files / "clean.npy", files / "info.json", files / "image.npy", files / "out.tsv", "n", "m", "s", WINDOW
+        )
+    assert not (files / "out.tsv").exists()
+
+
+def test_positions_that_do_not_fit_are_refused(files):
+    (files / "info.json").write_text('{"z_mm": [0]}')
+    with pytest.raises(UserError, match=r"info\.json"):
+        measure_quality(
+            files / "clean.npy", files / "info.json", files / "image.npy", files / "out.tsv", "n", "m", "s", WINDOW
+        )
