@@ -1,0 +1,20 @@
+"""Show all methods on one slice: whole, enlarged, and their difference to the clean slice."""
+
+from quietct.figures.contact_sheet import Zoom, plot_contact_sheet
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        plot_contact_sheet(
+            snakemake.input.clean,
+            snakemake.input.info,
+            snakemake.input.noisy,
+            snakemake.input.images,
+            snakemake.output.plot,
+            methods=snakemake.params.methods,
+            noise=snakemake.params.noise,
+            series=snakemake.params.series,
+            window_hu=snakemake.params.window_hu,
+            slice_index=snakemake.params.slice,
+            zoom=Zoom(snakemake.params.zoom_row, snakemake.params.zoom_column, snakemake.params.zoom_size),
+        )

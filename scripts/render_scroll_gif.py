@@ -1,0 +1,20 @@
+"""Animate a scroll through a series: noisy, denoised and clean side by side."""
+
+from quietct.figures.gif import render_scroll_gif
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        render_scroll_gif(
+            snakemake.input.clean,
+            snakemake.input.info,
+            snakemake.input.noisy,
+            snakemake.input.image,
+            snakemake.output.gif,
+            method=snakemake.params.method,
+            noise=snakemake.params.noise,
+            series=snakemake.params.series,
+            window_hu=snakemake.params.window_hu,
+            frame_ms=snakemake.params.frame_ms,
+            size_px=snakemake.params.size_px,
+        )

@@ -1,0 +1,16 @@
+"""Animate a network's output on the preview slice as the training goes on."""
+
+from quietct.figures.gif import render_training_gif
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        render_training_gif(
+            snakemake.input.snapshots,
+            snakemake.output.gif,
+            method=f"{snakemake.params.network}-{snakemake.params.variant}-seed{snakemake.params.seed}",
+            noise=snakemake.params.noise,
+            window_hu=snakemake.params.window_hu,
+            frame_ms=snakemake.params.frame_ms,
+            size_px=snakemake.params.size_px,
+        )
