@@ -243,8 +243,8 @@ def test_zoom_and_difference_show_the_right_pixels(sheet):
 
 
 def test_all_differences_share_one_range_that_noise_does_not_set():
-    differences = {"noisy": np.full((9, 9), 900.0), "tv": np.full((9, 9), -31.0), "median": np.full((9, 9), 3.0)}
-    assert difference_limit(differences) == 40
+    values = {"noisy": 900, "tv": -31, "median": 3, "wavelet": 700}
+    assert difference_limit({method: np.full((9, 9), value) for method, value in values.items()}) == 40
     assert difference_limit({"noisy": np.full((9, 9), 900.0)}) == 900
     assert difference_limit({"tv": np.zeros((9, 9))}) == 5
 

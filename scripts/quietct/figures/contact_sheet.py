@@ -161,14 +161,15 @@ def draw_contact_sheet(
 
 
 def difference_limit(differences: dict[str, np.ndarray]) -> float:
-    """Choose the end of the difference scale, HU: it holds 98 % of the denoised pixels' differences, rounded up.
+    """Choose the end of the difference scale, HU: it holds 97 % of a typical method's differences, rounded up.
 
-    The noisy image has a say only when there is nothing else, because it would make all others look alike.
+    The typical method is the median one, so that the worst doesn't make all others look perfect. The noisy image has
+    a say only when there is nothing else.
     """
     chosen = [np.abs(image) for method, image in differences.items() if method != "noisy"] or [
         np.abs(image) for image in differences.values()
     ]
-    reach = max(float(np.percentile(image, 98)) for image in chosen)
+    reach = float(np.median([np.percentile(image, 97) for image in chosen]))
     step = 10.0 ** np.floor(np.log10(max(reach, 1.0)))
     return float(max(5.0, step * np.ceil(reach / step)))
 
