@@ -134,7 +134,7 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
         filters = network["layers"][-1]["filters"]
         if filters != 1:
             raise UserError(
-                f"{where}: networks.{name}.layers ends with {filters} filters, but the last layer must have 1, the image."
+                f"{where}: networks.{name}.layers ends with {filters} filters, but the last layer must have 1."
             )
     for name, rules in config["variants"].items():
         kind = variant_kind(name)

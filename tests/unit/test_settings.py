@@ -1,4 +1,5 @@
 import copy
+import inspect
 
 import pytest
 
@@ -178,7 +179,13 @@ def test_registries_in_the_code_have_the_names_of_the_schemas(repository, schema
     noise = schema["properties"]["noise"]["additionalProperties"]["properties"]
     assert set(noise["model"]["enum"]) == set(MODELS)
     assert set(series["properties"]["source"]["enum"]) == set(SOURCES)
-    assert set(schema["properties"]["baselines"]["properties"]) == set(BASELINES)
+    baselines = schema["properties"]["baselines"]["properties"]
+    assert set(baselines) == set(BASELINES)
+    for name, function in BASELINES.items():
+        _, *parameters = inspect.signature(function).parameters.values()
+        assert set(baselines[name]["properties"]) == {parameter.name for parameter in parameters}
+        required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
+        assert set(baselines[name]["required"]) == required
 
 
 def test_methods_are_noisy_baselines_and_all_trainings(config):

@@ -63,7 +63,10 @@ def test_roles_come_in_the_order_of_the_sheet(sheet):
         (HEADER + TRAIN.replace("\t12\t", "\ttwelve\t"), "sheet.tsv, line 2: n_slices is 'twelve', but must be of the"),
         (HEADER + TRAIN.replace("\t12\t", "\t0\t"), "sheet.tsv, line 2: n_slices is 0, but must be at least 1."),
         (HEADER + TRAIN.replace("\t200\t", "\tnan\t"), "sheet.tsv, line 2: exposure_mas is 'nan', but must be of the"),
-        (HEADER + TRAIN.replace("a\t", "a/b\t", 1), "sheet.tsv, line 2: series is 'a/b', but must be text that matches"),
+        (
+            HEADER + TRAIN.replace("a\t", "a/b\t", 1),
+            "sheet.tsv, line 2: series is 'a/b', but must be text that matches",
+        ),
         (HEADER + "c\tdirectory\t\ttrain\n", "sheet.tsv, line 2 lacks the key location."),
         (HEADER + "c\tdirectory\tx\ttrain\t1\n", "sheet.tsv, line 2: nodule_layout has no meaning"),
         (HEADER + TRAIN.rstrip("\n") + "\t\t\t\n", "sheet.tsv, line 2 has 12 cells, but there are 9 columns."),

@@ -1,0 +1,220 @@
+"""Real runs of the tiny experiment."""
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import time
+import zipfile
+
+import numpy as np
+import psutil
+import pytest
+import yaml
+from PIL import Image
+
+MODEL = "results/tiny/models/gaussian_10/small"
+
+
+def edited(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_every_stage_leaves_its_file(finished, tiny_config):
+    results = finished / "results/tiny"
+    clean = np.load(results / "volumes/test_1.npy")
+    assert clean.dtype == np.int16
+    assert clean.shape == (2, 512, 512)
+    noisy = np.load(results / "noisy/gaussian_10/test_1.npy")
+    # The grey scale is 1500 HU wide and its maximum is taken by bone or table, so sigma is 150 HU.
+    assert np.std(noisy.astype(float) - clean) == pytest.approx(150, rel=0.02)
+    assert np.load(results / "patches/gaussian_10/train_1.npy").shape == (16, 2, 16, 16)
+    methods = ["gaussian", "median", "small-sgd-seed1", "small-dilated_gradient_noise-seed1"]
+    for method in methods:
+        assert np.load(results / f"denoised/gaussian_10/{method}/test_1.npy").shape == clean.shape
+    with open(results / "summary.tsv", newline="") as file:
+        summary = {row["method"]: row for row in csv.DictReader(file, delimiter="\t")}
+    assert set(summary) == {"noisy", *methods}
+    windowed = [np.clip((volume + 1350.0) / 1500.0, 0, 1) for volume in (clean, noisy)]
+    psnr = [10 * np.log10(1 / np.mean((a - b) ** 2)) for a, b in zip(*windowed, strict=True)]
+    assert float(summary["noisy"]["psnr_db"]) == pytest.approx(np.mean(psnr), abs=0.01)
+    assert float(summary["gaussian"]["psnr_db"]) > float(summary["noisy"]["psnr_db"]) + 3
+    record = yaml.safe_load((results / "config.yaml").read_text())
+    assert record["config"] == tiny_config
+
+
+def test_pictures_can_be_opened_and_training_gifs_move(finished):
+    results = finished / "results/tiny"
+    names = [path.name for path in sorted((results / "gifs/gaussian_10").iterdir())]
+    assert names == [
+        "scroll-small-dilated_gradient_noise-seed1-test_1.gif",
+        "scroll-small-sgd-seed1-test_1.gif",
+        "training-small-dilated_gradient_noise-seed1.gif",
+        "training-small-sgd-seed1.gif",
+    ]
+    for name in names:
+        with Image.open(results / "gifs/gaussian_10" / name) as gif:
+            assert gif.n_frames >= 2
+    for name in ("cost-small", "contact-sheet"):
+        with Image.open(results / f"figures/gaussian_10/{name}.png") as plot:
+            plot.load()
+            assert len(plot.convert("L").getcolors(100_000)) > 20
+
+
+def test_a_second_run_has_nothing_to_do(finished, snakemake):
+    outcome = snakemake(finished, "--configfile", "tiny.yaml")
+    assert outcome.status == 0
+    assert "Nothing to be done" in outcome.text
+
+
+def test_the_report_holds_the_pictures(finished, snakemake):
+    outcome = snakemake(finished, "--configfile", "tiny.yaml", "--report", "report.zip")
+    assert outcome.status == 0, outcome.text
+    with zipfile.ZipFile(finished / "report.zip") as report:
+        names = [name.rpartition("/")[2] for name in report.namelist()]
+    assert names.count("report.html") == 1
+    for name in ("contact-sheet.png", "cost-small.png", "summary.tsv", "training-small-sgd-seed1.gif"):
+        assert name in names
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected", "spared"),
+    [
+        ("frame_ms: 100", "frame_ms: 200", {"render_training_gif": 2, "render_scroll_gif": 2}, {"train_network"}),
+        ("sigma_px: [0.5, 1.0]", "sigma_px: [0.5]", {"tune_baseline": 1, "denoise_series": 1}, {"train_network"}),
+        ("p: 0.05", "p: 0.1", {"train_network": 1}, {"tune_baseline", "extract_patches"}),
+        ("threads: 1", "threads: 2", {"record_run": 1}, {"train_network"}),
+    ],
+)
+def test_a_changed_key_reruns_what_uses_it(finished, snakemake, old, new, expected, spared):
+    shutil.copy(finished / "tiny.yaml", finished / "changed.yaml")
+    edited(finished / "changed.yaml", old, new)
+    outcome = snakemake(finished, "-n", "--configfile", "changed.yaml")
+    assert outcome.status == 0
+    assert {rule: outcome.jobs.get(rule) for rule in expected} == expected
+    assert not spared & set(outcome.jobs)
+
+
+def test_the_order_of_keys_reruns_nothing_but_the_record(finished, snakemake, tiny_config):
+    turned = {key: tiny_config[key] for key in reversed(tiny_config)}
+    turned["train"] = {key: turned["train"][key] for key in reversed(turned["train"])}
+    (finished / "turned.yaml").write_text(yaml.safe_dump(turned, sort_keys=False))
+    assert "Nothing to be done" in snakemake(finished, "-n", "--configfile", "turned.yaml").text
+
+
+def test_an_edited_module_reruns_the_rules_that_import_it(finished, snakemake, repository_copy):
+    def planned():
+        return snakemake(finished, "-n", "--configfile", "tiny.yaml", repository=repository_copy)
+
+    assert "Nothing to be done" in planned().text
+    package = repository_copy / "scripts/quietct"
+    original = (package / "nn/training.py").read_text()
+    (package / "nn/training.py").write_text(original + "# edited\n")
+    jobs = planned().jobs
+    assert jobs["train_network"] == 2
+    assert "extract_patches" not in jobs
+    assert "tune_baseline" not in jobs
+    (package / "nn/training.py").write_text(original)
+    os.utime(package / "figures/plots.py")
+    assert "Nothing to be done" in planned().text
+    (package / "logs.py").write_text((package / "logs.py").read_text() + "# edited\n")
+    assert "Nothing to be done" in planned().text
+    (package / "figures/plots.py").write_text((package / "figures/plots.py").read_text() + "# edited\n")
+    jobs = planned().jobs
+    assert jobs["plot_cost_curves"] == 1
+    assert "train_network" not in jobs
+
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(folder, snakemake, command):
+    # Long enough to be caught in the act.
+    edited(folder / "tiny.yaml", "epochs: 2", "epochs: 60")
+    weights = f"{MODEL}/sgd/seed1/weights.npz"
+    words = [weights, "--configfile", "tiny.yaml"]
+    process = subprocess.Popen(
+        command(folder, *words),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        wait_for(lambda: list((folder / "results/tiny").glob("checkpoints/*.npz")), process)
+        time.sleep(0.2)
+        jobs = [job for job in psutil.Process(process.pid).children(recursive=True) if runs_training(job)]
+        assert jobs, "the training was over before it could be killed"
+        for job in jobs:
+            job.send_signal(signal.SIGKILL)
+        assert process.wait(timeout=60) != 0
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    assert not (folder / weights).exists()
+    outcome = snakemake(folder, *words)
+    assert outcome.status == 0, outcome.text
+    log = (folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
+    assert "Going on from the checkpoint" in log
+    assert not list((folder / "results/tiny/checkpoints").glob("*.npz"))
+    resumed = (folder / weights).read_bytes()
+    history = (folder / weights).with_name("history.tsv").read_text()
+    again = snakemake(folder, *words, "--forcerun", "train_network")
+    assert again.status == 0, again.text
+    log = (folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
+    assert "Going on from the checkpoint" not in log
+    assert (folder / weights).read_bytes() == resumed
+    assert (folder / weights).with_name("history.tsv").read_text() == history
+
+
+def runs_training(job):
+    try:
+        words = job.cmdline()
+    except psutil.Error:
+        return False
+    return any(word.endswith("train_network.py") for word in words) and "-m" not in words
+
+
+def wait_for(condition, process, seconds=120):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        assert process.poll() is None, "Snakemake ended early"
+        time.sleep(0.02)
+
+
+def test_a_folder_without_ct_images_ends_with_one_sentence_and_no_output(folder, snakemake):
+    (folder / "letters").mkdir()
+    (folder / "letters/letter.txt").write_text("no image")
+    (folder / "tiny.tsv").write_text(
+        "series\tsource\tlocation\trole\nscan\tdirectory\tletters\ttrain\ntest_1\tphantom\t\ttest\n"
+    )
+    outcome = snakemake(folder, "results/tiny/volumes/scan.npy", "--configfile", "tiny.yaml")
+    check_failed(outcome, "letters contains no CT images")
+    assert not (folder / "resources/dicom/scan").exists()
+    assert not (folder / "results/tiny/volumes/scan.npy").exists()
+
+
+def test_a_patch_larger_than_the_slice_ends_with_one_sentence_and_no_output(folder, snakemake):
+    edited(folder / "tiny.yaml", "size: 16", "size: 600")
+    target = "results/tiny/patches/gaussian_10/train_1.npy"
+    outcome = snakemake(folder, target, "--configfile", "tiny.yaml")
+    check_failed(outcome, "size` is 600, but the slices have 512 x 512 pixels.")
+    assert not (folder / target).exists()
+    assert (folder / "results/tiny/noisy/gaussian_10/train_1.npy").exists()
+
+
+def test_an_empty_patch_set_ends_with_one_sentence_and_no_output(folder, snakemake):
+    edited(folder / "tiny.yaml", "body_threshold_hu: -500", "body_threshold_hu: 30000")
+    target = "results/tiny/patches/gaussian_10/train_1.npy"
+    outcome = snakemake(folder, target, "--configfile", "tiny.yaml")
+    check_failed(outcome, "Series train_1 gives no patches")
+    assert not (folder / target).exists()
+
+
+def check_failed(outcome, words):
+    assert outcome.status != 0
+    assert "Traceback" not in outcome.text
+    sentences = [sentence for sentence in outcome.errors if words in sentence]
+    assert len(sentences) == 1, outcome.text
