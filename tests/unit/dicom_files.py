@@ -1,0 +1,67 @@
+"""Small CT files for the tests, each attribute as the test wants it."""
+
+from pathlib import Path
+
+import numpy as np
+from pydicom.dataset import FileDataset, FileMetaDataset
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+
+SERIES = "1.2.3.4"
+
+
+def make_slice(z=0.0, stored=None, **attributes):
+    """A valid 6 x 4 CT image at height `z`; attributes given as None are left out."""
+    if stored is None:
+        stored = np.arange(24, dtype=np.uint16).reshape(6, 4) + 1000
+    stored = np.asarray(stored)
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = attributes.get("SOPClassUID", CTImageStorage)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
+    values = {
+        "SOPClassUID": CTImageStorage,
+        "SOPInstanceUID": generate_uid(),
+        "StudyInstanceUID": "1.2.3",
+        "SeriesInstanceUID": SERIES,
+        "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"],
+        "Modality": "CT",
+        "InstanceNumber": 1,
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "SamplesPerPixel": 1,
+        "PhotometricInterpretation": "MONOCHROME2",
+        "BitsAllocated": 16,
+        "BitsStored": 16,
+        "HighBit": 15,
+        "PixelRepresentation": 1 if stored.dtype.kind == "i" else 0,
+        "PixelSpacing": [0.7, 0.8],
+        "ImagePositionPatient": [-100.0, -100.0, z],
+        "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
+        "SliceThickness": 3,
+        "ConvolutionKernel": "B40f",
+        "RescaleSlope": 1,
+        "RescaleIntercept": -1024,
+        "RescaleType": "HU",
+    } | attributes
+    for keyword, value in values.items():
+        if value is not None:
+            setattr(ds, keyword, value)
+    meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID
+    if attributes.get("PixelData", b"") is not None:
+        ds.PixelData = stored.tobytes()
+        ds["PixelData"].VR = "OW"
+    return ds
+
+
+def write_slice(path, z=0.0, stored=None, **attributes):
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    make_slice(z, stored, **attributes).save_as(path, enforce_file_format=True)
+    return path
+
+
+def write_series(folder, heights=(0.0, 3.0, 6.0), **attributes):
+    """Slices whose values tell their height: HU = z everywhere."""
+    for k, z in enumerate(heights):
+        write_slice(Path(folder) / f"{k}.dcm", z, np.full((6, 4), 1024 + round(z), np.uint16), **attributes)
+    return Path(folder)

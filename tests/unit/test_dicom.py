@@ -1,0 +1,335 @@
+import json
+import shutil
+import struct
+import tracemalloc
+
+import numpy as np
+import pytest
+from dicom_files import make_slice, write_series, write_slice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydicom.data import get_testdata_file
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
+
+from quietct.ct.dicom import clean_text, convert_series, read_series, read_slice
+from quietct.errors import UserError
+
+
+@pytest.fixture
+def convert(tmp_path):
+    def run(folder):
+        convert_series(folder, tmp_path / "out" / "v.npy", tmp_path / "out" / "v.json")
+        return np.load(tmp_path / "out" / "v.npy"), json.loads((tmp_path / "out" / "v.json").read_text())
+
+    return run
+
+
+# Hounsfield units
+
+
+def test_unsigned_values_become_hu_without_wrapping(tmp_path, convert):
+    write_slice(tmp_path / "d" / "a", stored=np.array([[0, 1024, 4095]] * 2, np.uint16))
+    volume, _ = convert(tmp_path / "d")
+    assert volume.dtype == np.int16
+    assert volume.tolist() == [[[-1024, 0, 3071]] * 2]
+
+
+def test_each_slice_uses_its_own_slope_and_intercept(tmp_path, convert):
+    stored = np.full((2, 2), 100, np.int16)
+    write_slice(tmp_path / "d" / "a", 0, stored, RescaleSlope=1, RescaleIntercept=-1000)
+    write_slice(tmp_path / "d" / "b", 3, stored, RescaleSlope="2.5", RescaleIntercept=-200)
+    volume, _ = convert(tmp_path / "d")
+    assert volume[:, 0, 0].tolist() == [-900, 50]
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    slope=st.floats(0.25, 4).map(lambda v: round(v, 4)),
+    intercept=st.integers(-2000, 500),
+    signed=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_any_linear_scale_is_applied_to_the_nearest_hu(tmp_path_factory, slope, intercept, signed, seed):
+    kind = np.int16 if signed else np.uint16
+    stored = np.random.default_rng(seed).integers(-2000 if signed else 0, 4000, (3, 5)).astype(kind)
+    path = write_slice(tmp_path_factory.mktemp("d") / "a", 0, stored, RescaleSlope=slope, RescaleIntercept=intercept)
+    hu, padding = read_slice(path)
+    assert np.abs(hu - (stored.astype(float) * slope + intercept)).max() < 2e-3
+    assert not padding.any()
+
+
+def test_padding_is_compared_with_stored_values_and_becomes_air(tmp_path, convert):
+    stored = np.array([[-2000, -1000], [40, -2000]], np.int16)
+    write_slice(tmp_path / "d" / "a", 0, stored, RescaleIntercept=0, PixelPaddingValue=-2000)
+    volume, info = convert(tmp_path / "d")
+    assert volume.tolist() == [[[-1024, -1000], [40, -1024]]]
+    assert info["padded_pixels"] == 2
+
+
+def test_padding_value_with_the_wrong_representation_still_counts(tmp_path):
+    stored = np.array([[-2000, 7]], np.int16)
+    ds = make_slice(0, stored, RescaleIntercept=0)
+    ds.add_new("PixelPaddingValue", "US", 63536)  # -2000 as unsigned
+    ds.save_as(tmp_path / "a", enforce_file_format=True)
+    assert read_slice(tmp_path / "a")[0].tolist() == [[-1024, 7]]
+
+
+def test_padding_range_covers_everything_between_its_ends(tmp_path):
+    stored = np.array([[0, 5, 10, 11, 1024]], np.uint16)
+    path = write_slice(tmp_path / "a", 0, stored, PixelPaddingValue=0, PixelPaddingRangeLimit=10)
+    assert read_slice(path)[1].tolist() == [[True, True, True, False, False]]
+
+
+def test_gantry_circle_of_a_real_scanner_is_air():
+    hu, padding = read_slice(get_testdata_file("CT_small.dcm"))  # padded with -2000, intercept -1024
+    assert hu.min() >= -1024
+    assert hu.shape == (128, 128)
+    assert (hu[padding] == -1024).all()
+
+
+def test_overlay_bits_above_the_stored_ones_are_dropped(tmp_path):
+    stored = np.array([[0x8000 | 100, 100]], np.uint16)
+    path = write_slice(tmp_path / "a", 0, stored, BitsStored=12, HighBit=11)
+    assert read_slice(path)[0].tolist() == [[-924, -924]]
+    signed = np.array([[0x0FFF, 0x0FFE]], np.uint16).view(np.int16)  # -1 and -2 in 12 bits
+    path = write_slice(tmp_path / "b", 0, signed, BitsStored=12, HighBit=11, RescaleIntercept=0)
+    assert read_slice(path)[0].tolist() == [[-1, -2]]
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, DeflatedExplicitVRLittleEndian])
+def test_compressed_files_give_the_same_hu(tmp_path, syntax):
+    stored = np.random.default_rng(1).integers(0, 4000, (32, 32)).astype(np.uint16)
+    ds = make_slice(0, stored)
+    if syntax == RLELossless:
+        ds.compress(RLELossless, generate_instance_uid=False)
+    else:
+        ds.file_meta.TransferSyntaxUID = syntax
+    ds.save_as(tmp_path / "a", enforce_file_format=True)
+    assert np.array_equal(read_slice(tmp_path / "a")[0], stored.astype(int) - 1024)
+
+
+# Order
+
+
+@settings(max_examples=20, deadline=None)
+@given(order=st.permutations(range(5)))
+def test_slices_are_ordered_by_position_whatever_files_and_numbers_say(tmp_path_factory, order):
+    folder = tmp_path_factory.mktemp("d")
+    for name, k in enumerate(order):
+        write_slice(folder / f"{name}.dcm", 2.5 * k - 4, InstanceNumber=9 - k)
+    series = read_series(folder)
+    assert [float(h.ImagePositionPatient[2]) for h in series] == [-4, -1.5, 1, 3.5, 6]
+    assert [h.InstanceNumber for h in series] == [9, 8, 7, 6, 5]
+
+
+def test_sagittal_slices_are_ordered_along_x(tmp_path):
+    for k, x in enumerate((5, 1, 3)):
+        write_slice(
+            tmp_path / str(k), ImagePositionPatient=[x, 0, 0], ImageOrientationPatient=[0, 1, 0, 0, 0, -1]
+        )  # fmt: skip
+    # The normal (0,1,0) x (0,0,-1) points to -x.
+    assert [float(h.ImagePositionPatient[0]) for h in read_series(tmp_path)] == [5, 3, 1]
+
+
+def test_one_slice_is_a_series(tmp_path, convert):
+    volume, info = convert(write_series(tmp_path / "d", (7.0,)))
+    assert volume.shape == (1, 6, 4)
+    assert info["z_mm"] == [7.0]
+
+
+# Facts
+
+
+def test_facts_are_clean_json_in_slice_order(tmp_path, convert):
+    for k, z in enumerate((3.0, 0.0)):
+        write_slice(
+            tmp_path / "d" / str(k), z, SOPInstanceUID=f"1.9.{k}", KVP="120", Exposure=25, Manufacturer="SIEMENS",
+            SeriesDescription="SliceTh-3_SliceInc-\x00\x01", ManufacturerModelName="", SliceThickness=None,
+        )  # fmt: skip
+    volume, info = convert(tmp_path / "d")
+    assert info["z_mm"] == [0.0, 3.0]
+    assert info["sop_instance_uids"] == ["1.9.1", "1.9.0"]
+    assert info["spacing_mm"] == [0.7, 0.8]
+    assert info["shape"] == list(volume.shape) == [2, 6, 4]
+    assert (info["kvp"], info["exposure_mas"], info["slice_thickness_mm"]) == (120.0, 25.0, None)
+    assert (info["manufacturer"], info["model"], info["kernel"]) == ("SIEMENS", None, "B40f")
+    assert info["series_description"] == "SliceTh-3_SliceInc-"
+    assert info["series_instance_uid"] == "1.2.3.4"
+
+
+def test_facts_say_nothing_about_the_patient(tmp_path, convert):
+    _, info = convert(
+        write_series(tmp_path / "d", PatientName="Secret^Sam", PatientID="4711", PatientBirthDate="19700101")
+    )
+    assert "Secret" not in json.dumps(info)
+    assert "4711" not in json.dumps(info)
+
+
+@given(st.text())
+def test_text_has_no_control_characters_left(text):
+    cleaned = clean_text(text)
+    assert cleaned is None or not set(cleaned) & set(map(chr, [*range(32), *range(127, 160)]))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"Rows": 4, "Columns": 6, "stored": np.zeros((4, 6), np.uint16)}, "number of rows"),
+        ({"Columns": 5, "stored": np.zeros((6, 5), np.uint16)}, "number of columns"),
+        ({"PixelSpacing": [0.9, 0.9]}, "pixel spacing"),
+        ({"ConvolutionKernel": "B60f"}, "kernel"),
+        ({"ImageOrientationPatient": [0.9, 0.43589, 0, -0.43589, 0.9, 0]}, "orientation"),
+    ],
+)
+def test_slices_that_differ_are_refused_with_both_files(tmp_path, attributes, words):
+    write_series(tmp_path)
+    write_slice(tmp_path / "odd.dcm", 9.0, **attributes)
+    with pytest.raises(UserError, match=words) as caught:
+        read_series(tmp_path)
+    assert "odd.dcm" in str(caught.value)
+    assert "0.dcm" in str(caught.value)
+
+
+def test_a_missing_slice_is_named_by_its_neighbours(tmp_path):
+    with pytest.raises(UserError, match=r"missing between 6\.00 mm .* and 12\.00 mm"):
+        read_series(write_series(tmp_path, (0.0, 3.0, 6.0, 12.0, 15.0)))
+
+
+def test_slightly_uneven_steps_are_accepted(tmp_path):
+    assert len(read_series(write_series(tmp_path, (0.0, 3.0, 6.2, 9.0)))) == 4
+
+
+def test_two_slices_at_one_position_are_refused(tmp_path):
+    write_series(tmp_path)
+    write_slice(tmp_path / "again.dcm", 3.0)
+    with pytest.raises(UserError, match=r"same position, 3\.00 mm.*again\.dcm|same position, 3\.00 mm.*1\.dcm"):
+        read_series(tmp_path)
+
+
+def test_the_same_image_twice_counts_once(tmp_path):
+    write_series(tmp_path)
+    (tmp_path / "copy.dcm").write_bytes((tmp_path / "1.dcm").read_bytes())
+    assert len(read_series(tmp_path)) == 3
+
+
+@pytest.mark.parametrize(
+    ("attributes", "words"),
+    [
+        ({"PhotometricInterpretation": "MONOCHROME1"}, "MONOCHROME1"),
+        ({"PhotometricInterpretation": "RGB", "SamplesPerPixel": 3}, "RGB"),
+        ({"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}, "8 bits"),
+        ({"NumberOfFrames": 2}, "several frames"),
+        ({"RescaleSlope": None}, "no rescale slope"),
+        ({"RescaleIntercept": None}, "no rescale slope"),
+        ({"RescaleSlope": 0}, "no rescale slope"),
+        ({"RescaleType": "MGML"}, "MGML"),
+        ({"ImagePositionPatient": None}, "ImagePositionPatient"),
+        ({"ImageOrientationPatient": None}, "ImageOrientationPatient"),
+    ],
+)
+def test_an_image_that_gives_no_hu_is_refused_by_name(tmp_path, attributes, words):
+    write_slice(tmp_path / "strange.dcm", **attributes)
+    with pytest.raises(UserError, match=words) as caught:
+        read_series(tmp_path)
+    assert "strange.dcm" in str(caught.value)
+
+
+def test_enhanced_multi_frame_ct_is_refused_in_words(tmp_path):
+    write_slice(tmp_path / "a", SOPClassUID=EnhancedCTImageStorage)
+    with pytest.raises(UserError, match="multi-frame"):
+        read_series(tmp_path)
+
+
+def test_other_modalities_are_no_ct(tmp_path):
+    shutil.copy(get_testdata_file("MR_small.dcm"), tmp_path / "mr.dcm")
+    with pytest.raises(UserError, match="contains no CT images"):
+        read_series(tmp_path)
+
+
+def test_a_folder_that_is_absent_or_empty_is_named(tmp_path):
+    with pytest.raises(UserError, match="nowhere"):
+        read_series(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="contains no CT images"):
+        read_series(tmp_path)
+
+
+def test_truncated_pixels_are_refused_and_nothing_is_left(tmp_path, convert):
+    folder = write_series(tmp_path / "d")
+    whole = (folder / "1.dcm").read_bytes()
+    (folder / "1.dcm").write_bytes(whole[:-20])
+    with pytest.raises(UserError, match=r"1\.dcm are incomplete"):
+        convert(folder)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_file_cut_before_its_pixels_is_refused(tmp_path, convert):
+    folder = write_series(tmp_path / "d")
+    whole = (folder / "1.dcm").read_bytes()
+    (folder / "1.dcm").write_bytes(whole[: whole.index(struct.pack("<HH", 0x7FE0, 0x0010))])
+    with pytest.raises(UserError, match=r"1\.dcm has no pixel data"):
+        convert(folder)
+
+
+@pytest.mark.parametrize("fraction", [0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+def test_a_file_cut_anywhere_in_its_header_ends_in_a_sentence(tmp_path, convert, fraction):
+    folder = write_series(tmp_path / "d", (0.0, 3.0))
+    whole = (folder / "1.dcm").read_bytes()
+    (folder / "1.dcm").write_bytes(whole[: int(len(whole) * fraction)])
+    with pytest.raises(UserError):
+        convert(folder)
+
+
+def test_undecodable_compression_is_refused_with_its_name(tmp_path, convert):
+    ds = make_slice()
+    ds.file_meta.TransferSyntaxUID = JPEGLSLossless
+    ds.PixelData = encapsulate([b"\xff\xd8garbage\xff\xd9"])
+    ds["PixelData"].VR = "OB"
+    (tmp_path / "d").mkdir()
+    ds.save_as(tmp_path / "d" / "a.dcm", enforce_file_format=True)
+    with pytest.raises(UserError, match=r"a\.dcm \(JPEG-LS Lossless.*\) cannot be decoded"):
+        convert(tmp_path / "d")
+
+
+def test_two_series_need_a_choice(tmp_path):
+    write_series(tmp_path / "a", SeriesDescription="soft")
+    write_series(tmp_path / "b", (0.0, 1.0), SeriesInstanceUID="1.5", SeriesDescription="sharp")
+    with pytest.raises(
+        UserError, match=r"1\.2\.3\.4 \(soft, 3 slices\); 1\.5 \(sharp, 2 slices\).*series_instance_uid"
+    ):
+        read_series(tmp_path)
+    assert len(read_series(tmp_path, "1.5")) == 2
+
+
+def test_memory_does_not_grow_with_the_series(tmp_path):
+    stored = np.zeros((256, 256), np.uint16)
+
+    def peak(folder, count):
+        for k in range(count):
+            write_slice(tmp_path / folder / f"{k}", float(k), stored, SOPInstanceUID=generate_uid())
+        tracemalloc.start()
+        convert_series(tmp_path / folder, tmp_path / "v.npy", tmp_path / "v.json")
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return top
+
+    peak("warm", 2)
+    few, many = peak("few", 5), peak("many", 45)
+    assert many - few < 10 * stored.nbytes  # 40 slices more; only their headers may stay
+
+
+def test_conversion_is_repeatable(tmp_path):
+    folder = write_series(tmp_path / "d")
+    for name in ("a", "b"):
+        convert_series(folder, tmp_path / f"{name}.npy", tmp_path / f"{name}.json")
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
