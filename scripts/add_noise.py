@@ -1,0 +1,18 @@
+"""Add noise to a clean volume."""
+
+import json
+
+from quietct.ct.noise import add_noise
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        params = snakemake.params
+        add_noise(
+            snakemake.input.volume,
+            snakemake.output.volume,
+            params.model,
+            json.loads(params.settings),
+            params.window_hu,
+            params.series,
+        )

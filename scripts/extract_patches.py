@@ -1,0 +1,16 @@
+"""Cut pairs of noisy and clean patches out of a series."""
+
+import json
+
+from quietct.ct.patches import extract_patches
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        extract_patches(
+            snakemake.input.clean,
+            snakemake.input.noisy,
+            snakemake.output.patches,
+            json.loads(snakemake.params.settings),
+            snakemake.params.series,
+        )
