@@ -1,0 +1,114 @@
+import errno
+import os
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+
+from quietct.ct.volume import new_volume
+from quietct.errors import UserError
+from quietct.files import written_whole
+
+
+def write_half(target, error, kind="file"):
+    with written_whole(target) as partial:
+        if kind == "file":
+            partial.write_text("half")
+        else:
+            partial.mkdir()
+            (partial / "new").write_text("half")
+        raise error
+
+
+def test_a_file_appears_when_the_block_ends(tmp_path):
+    with written_whole(tmp_path / "a" / "b.txt") as partial:
+        partial.write_text("whole")
+        assert partial.parent == tmp_path / "a"  # the same disk, so that renaming is one step
+        assert partial.suffix == ".txt"
+        assert not (tmp_path / "a" / "b.txt").exists()
+    assert (tmp_path / "a" / "b.txt").read_text() == "whole"
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.txt"]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_an_error_leaves_what_was_there_before(tmp_path, kind):
+    target = tmp_path / "target"
+    if kind == "file":
+        target.write_text("old")
+    else:
+        target.mkdir()
+        (target / "old").write_text("old")
+    with pytest.raises(ZeroDivisionError):
+        write_half(target, ZeroDivisionError(), kind)
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+    assert (target if kind == "file" else target / "old").read_text() == "old"
+
+
+def test_an_interrupt_leaves_nothing(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        write_half(tmp_path / "a", KeyboardInterrupt())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_replaces_the_old_one_completely(tmp_path):
+    for name in ("first", "second"):
+        with written_whole(tmp_path / "d") as partial:
+            partial.mkdir()
+            (partial / name).write_text(name)
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["second"]
+
+
+def test_a_block_that_writes_nothing_keeps_the_old_folder(tmp_path):
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "old").write_text("old")
+    with pytest.raises(FileNotFoundError), written_whole(tmp_path / "d"):
+        pass
+    assert (tmp_path / "d" / "old").exists()
+
+
+def test_the_rest_of_a_killed_process_is_in_nobodys_way(tmp_path):
+    with written_whole(tmp_path / "d") as partial:
+        partial.mkdir()
+    partial.mkdir()  # what a process with the same number left when it was killed
+    (partial / "rest").write_text("half")
+    with written_whole(tmp_path / "d") as again:
+        assert again == partial
+        again.mkdir()
+        (again / "new").write_text("whole")
+    assert [path.name for path in tmp_path.rglob("*")] == ["d", "new"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_in_a_sentence(tmp_path, number):
+    with pytest.raises(UserError, match="disk is full"):
+        write_half(tmp_path / "a", OSError(number, os.strerror(number)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_errors_of_the_system_are_not_hidden(tmp_path):
+    with pytest.raises(PermissionError), written_whole(tmp_path / "a"):
+        raise PermissionError(errno.EACCES, "no")
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system of 1 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount, umount = shutil.which("mount"), shutil.which("umount")
+    if not mount or not umount:
+        pytest.skip("mount is missing")
+    command = [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("mounting a small disk needs root rights")
+    yield place
+    subprocess.run([umount, str(place)], check=True)
+
+
+def test_a_disk_that_is_really_full_ends_in_a_sentence(small_disk):
+    with pytest.raises(UserError, match="disk is full"), new_volume(small_disk / "v.npy", (8, 512, 512)) as volume:
+        volume[:] = np.int16(1)
+    with pytest.raises(UserError, match="disk is full"), written_whole(small_disk / "f") as partial:
+        partial.write_bytes(b"x" * (2 << 20))
+    assert list(small_disk.iterdir()) == []

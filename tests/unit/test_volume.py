@@ -1,0 +1,79 @@
+import errno
+import os
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from quietct.ct.volume import new_volume, open_volume, read_info, to_int16, write_info
+from quietct.errors import UserError
+
+
+def test_what_is_written_is_read_back_without_loading_it(tmp_path):
+    with new_volume(tmp_path / "a" / "v.npy", (2, 3, 4)) as volume:
+        for k in range(2):
+            volume[k] = np.arange(12).reshape(3, 4) * (1 - 2 * k)
+    opened = open_volume(tmp_path / "a" / "v.npy")
+    assert isinstance(opened, np.memmap)
+    assert not opened.flags.writeable
+    assert opened.dtype == np.int16
+    assert opened[1].tolist() == (-np.arange(12).reshape(3, 4)).tolist()
+
+
+def test_a_volume_is_a_plain_numpy_file(tmp_path):
+    with new_volume(tmp_path / "v.npy", (1, 2, 2)) as volume:
+        volume[:] = 7
+    assert np.array_equal(np.load(tmp_path / "v.npy", allow_pickle=False), np.full((1, 2, 2), 7))
+
+
+def test_a_volume_appears_only_when_it_is_complete(tmp_path):
+    def write():
+        with new_volume(tmp_path / "v.npy", (2, 2, 2)) as volume:
+            volume[0] = 1
+            assert not (tmp_path / "v.npy").exists()
+            raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError, match="half way"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(UserError, match=r"disk is full.*v\.npy"), new_volume(tmp_path / "v.npy", (2, 2, 2)):
+        pytest.fail("the block must not run")
+    assert list(tmp_path.iterdir()) == []
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1))
+def test_hu_are_rounded_and_clipped_without_wrapping(values):
+    stored = to_int16(np.array(values))
+    assert stored.dtype == np.int16
+    for value, result in zip(values, stored.tolist(), strict=True):
+        assert result == min(max(round(value), -32768), 32767)
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY\x01\x00", b"PK\x03\x04 an archive", "cut"])
+def test_a_file_that_is_no_volume_is_named(tmp_path, content):
+    path = tmp_path / "v.npy"
+    if content == "cut":
+        np.save(path, np.zeros((4, 8, 8), np.int16))
+        content = path.read_bytes()[:-100]
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"v\.npy is not a NumPy array file"):
+        open_volume(path)
+
+
+def test_an_absent_volume_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"v\.npy does not exist"):
+        open_volume(tmp_path / "v.npy")
+
+
+def test_facts_survive_the_round_trip(tmp_path):
+    info = {"z_mm": [1.5, -2.0], "kernel": "B40f", "kvp": None, "model": "Größe"}
+    write_info(tmp_path / "v.json", info)
+    assert read_info(tmp_path / "v.json") == info
