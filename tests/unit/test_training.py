@@ -111,6 +111,14 @@ def test_another_seed_gives_another_network(data):
     assert train(data, "first")["weights"].read_bytes() != train(data, "second", seed=2)["weights"].read_bytes()
 
 
+def test_without_shuffling_patches_come_in_their_order(data, monkeypatch):
+    seen = []
+    batch = PatchSet.batch
+    monkeypatch.setattr(PatchSet, "batch", lambda self, indices: seen.append(list(indices)) or batch(self, indices))
+    train(data, training=TRAINING | {"shuffle": False, "epochs": 2})
+    assert seen == 2 * [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 11], [12]]
+
+
 @pytest.mark.parametrize(("init", "same"), [("shared", True), ("independent", False)])
 def test_variants_share_initial_weights_unless_told_otherwise(data, init, same):
     previews = []

@@ -92,19 +92,21 @@ class Network:
             start = middle + shape[0]
         return layers
 
-    def initialise(self, rng: np.random.Generator, kind: str = "he", std: float = 0.001) -> None:
+    def initialise(self, rng: np.random.Generator, kind: str = "he", std: float = 0.001, gain: float = 1.0) -> None:
         """Draw the weights; biases become zero.
 
         Parameters
         ----------
         rng : Generator
         kind : {'he', 'normal'}
-            `he`: N(0, 2 / inputs of the filter), He et al. 2015, arXiv 1502.01852; `normal`: N(0, std²).
+            `he`: N(0, gain² · 2 / inputs of the filter), He et al. 2015, arXiv 1502.01852; `normal`: N(0, std²).
         std : float
             Used by `normal`.
+        gain : float
+            Used by `he`. 1 keeps the spread of activations; with less, a filter's initial noise is unlearned sooner.
         """
         for weights, bias in self.layers:
-            spread = np.sqrt(2 / weights[0].size) if kind == "he" else std
+            spread = gain * np.sqrt(2 / weights[0].size) if kind == "he" else std
             weights[...] = spread * rng.standard_normal(weights.shape)
             bias[...] = 0
 

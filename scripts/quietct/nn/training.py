@@ -62,7 +62,8 @@ class Trainer:
         Its parameters are initialised here, then trained in place.
     variant : Variant
     settings : mapping
-        The configuration's `train` entry: epochs, batch_size, augment, loss, optimiser, learning_rate, schedule.
+        The configuration's `train` entry: epochs, batch_size, shuffle, augment, loss, optimiser, learning_rate,
+        schedule.
     patches : int
         Number of patch pairs.
     batch : callable
@@ -151,7 +152,9 @@ class Trainer:
     ) -> Iterator[dict[str, float]]:
         """Do the steps of this epoch that are not done yet."""
         epoch, state = self.epoch, self.state
-        order = self._stream(ORDER, epoch).permutation(self.patches)
+        order = np.arange(self.patches)
+        if self.settings.get("shuffle", True):
+            self._stream(ORDER, epoch).shuffle(order)
         size = self.settings["batch_size"]
         for k in range(state.step % self.steps_per_epoch, self.steps_per_epoch):
             before = self.network.parameters.copy()
