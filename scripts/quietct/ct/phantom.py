@@ -215,22 +215,32 @@ def noise_sigma_hu(exposure_mas: float, thickness_mm: float) -> float:
     return REFERENCE_NOISE_HU * np.sqrt(REFERENCE_MAS / exposure_mas * REFERENCE_THICKNESS_MM / thickness_mm)
 
 
-def quantum_noise(rng: np.random.Generator, sigma_hu: float, shape: tuple[int, int] = (ROWS, ROWS)) -> FloatArray:
-    """Correlated noise as filtered back-projection leaves it.
+def _apodisation(shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
+    """Spatial frequency (cycles a pixel) of `rfft2` and the Hann window over it that ends at the Nyquist frequency."""
+    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :])
+    return frequency, np.where(frequency < 0.5, np.cos(np.pi * frequency) ** 2, 0.0)
 
-    White noise filtered in the Fourier domain so that its power spectrum is a ramp times the square of a Hann window
-    (the ramp of filtered back-projection, and a soft kernel that ends at the Nyquist frequency).
+
+def soft_kernel(hu: FloatArray) -> FloatArray:
+    """Blur a slice as a scanner's soft kernel does: its modulation transfer function is a Hann window."""
+    _, window = _apodisation(hu.shape)
+    return np.fft.irfft2(np.fft.rfft2(hu) * window.astype(np.float32), s=hu.shape).astype(np.float32)
+
+
+def quantum_noise(rng: np.random.Generator, sigma_hu: float, shape: tuple[int, int] = (ROWS, ROWS)) -> FloatArray:
+    """Make correlated noise as filtered back-projection with the same kernel leaves it.
+
+    White noise is filtered in the Fourier domain so that its power spectrum is a ramp times the square of the window.
 
     Returns
     -------
     ndarray of float32
         HU, mean 0, standard deviation `sigma_hu`, the same everywhere in the slice.
     """
-    rows, columns = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :]
-    frequency = np.hypot(rows, columns)
-    window = np.where(frequency < 0.5, np.cos(np.pi * frequency) ** 2, 0.0)
+    frequency, window = _apodisation(shape)
     gain = (np.sqrt(frequency) * window).astype(np.float32)
-    # Parseval: the variance after the filter is the mean of the squared gain over the whole plane of frequencies.
+    # Parseval: the variance after the filter is the mean of the squared gain over the whole plane of frequencies, of
+    # which all columns but the first (and for an even width the last) occur twice.
     twice = np.full(gain.shape[1], 2.0)
     twice[0] = 1.0
     if shape[1] % 2 == 0:
@@ -241,7 +251,7 @@ def quantum_noise(rng: np.random.Generator, sigma_hu: float, shape: tuple[int, i
 
 
 def scan_slice(layout: int, z_mm: float, thickness_mm: float, exposure_mas: float, repeat: int) -> FloatArray:
-    """One slice of a scan: the truth plus quantum noise, which differs from repeat to repeat.
+    """Scan one slice: the truth through the kernel of the scanner, plus quantum noise.
 
     Parameters
     ----------
@@ -250,16 +260,18 @@ def scan_slice(layout: int, z_mm: float, thickness_mm: float, exposure_mas: floa
     z_mm, thickness_mm : float
         Height of the slice's middle and its thickness.
     exposure_mas : float
-        Tube current times time; the noise is proportional to its inverse root.
+        Tube current times time; the noise is proportional to its inverse root. Infinite gives no noise.
     repeat : int
-        Number of the repeat scan.
+        Number of the repeat scan; repeats differ in their noise alone.
 
     Returns
     -------
     ndarray of float32 (512, 512)
         HU.
     """
-    # Seeds are whole numbers: micro-ampere-seconds and micrometres, the latter shifted to be positive.
+    image = soft_kernel(phantom(layout).render_slice(z_mm, thickness_mm))
+    if np.isinf(exposure_mas):
+        return image
+    # Seeds are whole numbers: micro-ampere-seconds and micrometres, the height shifted to be positive.
     seed = [layout, 5, repeat, round(exposure_mas * 1000), round(z_mm * 1000) + 10**7, round(thickness_mm * 1000)]
-    noise = quantum_noise(np.random.default_rng(seed), noise_sigma_hu(exposure_mas, thickness_mm))
-    return phantom(layout).render_slice(z_mm, thickness_mm) + noise
+    return image + quantum_noise(np.random.default_rng(seed), noise_sigma_hu(exposure_mas, thickness_mm))
