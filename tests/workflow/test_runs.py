@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 import zipfile
 
@@ -218,3 +219,30 @@ def check_failed(outcome, words):
     assert "Traceback" not in outcome.text
     sentences = [sentence for sentence in outcome.errors if words in sentence]
     assert len(sentences) == 1, outcome.text
+
+
+def test_real_slices_become_patches_on_the_grey_scale_of_their_window(folder, snakemake, repository):
+    shared = repository.parent / "shared"
+    if not (shared / "data").is_dir():
+        pytest.skip("the slices in ../shared/data are not here")
+    for repeat in ("repeat_1", "repeat_2"):
+        (folder / "jpeg" / repeat).mkdir(parents=True)
+        for slice_path in sorted((shared / "data/phantom_fda_jpeg" / repeat).glob("*.jpg"))[40:44]:
+            shutil.copy(slice_path, folder / "jpeg" / repeat)
+        wrap = [sys.executable, shared / "tools/wrap_jpeg_as_dicom.py", folder / "jpeg" / repeat]
+        subprocess.run([*wrap, folder / "resources/real_slices" / repeat, "--repeat", repeat[-1]], check=True)
+    targets = [
+        "results/real_slices/patches/gaussian_30/repeat_1.npy",
+        "results/real_slices/noisy/gaussian_30/repeat_2.npy",
+    ]
+    outcome = snakemake(folder, *targets, "--configfile", repository / "config/real_slices.yaml")
+    assert outcome.status == 0, outcome.text
+    with Image.open(sorted((folder / "jpeg/repeat_2").glob("*.jpg"))[0]) as jpeg:
+        grey = np.asarray(jpeg.convert("L"), dtype=float)
+    clean = np.load(folder / "results/real_slices/volumes/repeat_2.npy")
+    assert clean.shape == (4, *grey.shape)
+    nearest = min(np.abs(clean[k] - (-160 + grey / 255 * 400)).max() for k in (0, 3))  # slices may run either way
+    assert nearest <= 0.5
+    noise = np.load(folder / targets[1]).astype(float) - clean
+    assert np.std(noise[0]) == pytest.approx(0.3 * (clean[0].max() + 160), rel=0.02)
+    assert np.load(folder / targets[0]).shape[1:] == (2, 48, 48)
