@@ -25,7 +25,7 @@ def schema(repository):
 
 @pytest.fixture
 def config(repository):
-    return copy.deepcopy(load_yaml(repository / "config/config.yaml"))
+    return copy.deepcopy(load_yaml(repository / "tests/workflow/tiny.yaml"))
 
 
 def put(config, path, value):
@@ -91,17 +91,17 @@ def test_article_config_has_the_numbers_of_the_article(repository):
         ("patches.size", 4, ["patches.size is 4", "at least 8"]),
         ("patches.layout", "quadrants", ["patches.", "remove it"]),
         ("patches.min_body_fraction", 1.5, ["patches.min_body_fraction is 1.5", "at most 1"]),
-        ("networks.compact.layers", [{"filters": 1, "kernel": 4}], ["layers[0].kernel is 4", "odd"]),
-        ("networks.compact.layers", [{"filters": 2, "kernel": 3}], ["compact.layers ends with 2", "must have 1"]),
-        ("networks.compact.initialiser", {"kind": "normal"}, ["initialiser lacks the key std"]),
-        ("networks.tv", {"layers": [{"filters": 1, "kernel": 3}], "residual": True, "initialiser": {"kind": "he"}},
-         ["networks.tv has the name of a baseline"]),
+        ("networks.small.layers", [{"filters": 1, "kernel": 4}], ["layers[0].kernel is 4", "odd"]),
+        ("networks.small.layers", [{"filters": 2, "kernel": 3}], ["small.layers ends with 2", "must have 1"]),
+        ("networks.small.initialiser", {"kind": "normal"}, ["initialiser lacks the key std"]),
+        ("networks.median", {"layers": [{"filters": 1, "kernel": 3}], "residual": True, "initialiser": {"kind": "he"}},
+         ["networks.median has the name of a baseline"]),
         ("variants.adam", {}, ["unknown variant 'adam'", "sgd, gradient_noise, dilated, dilated_gradient_noise"]),
         ("variants.sgd", {"dilation": {"p": 1, "d": 1}}, ["variants.sgd.dilation does not belong"]),
         ("variants.dilated", {}, ["variants.dilated lacks the key dilation"]),
         ("variants.gradient_noise_strong", {}, ["variants.gradient_noise_strong lacks the key gradient_noise"]),
-        ("variants.dilated.dilation.p", -0.1, ["variants.dilated.dilation.p is -0.1", "at least 0"]),
-        ("variants.gradient_noise.gradient_noise", {"mode": "absolute", "ratio": 0.1, "gamma": 1}, ["gradient_noise"]),
+        ("variants.dilated_gradient_noise.dilation.p", -0.1, ["noise.dilation.p is -0.1", "at least 0"]),
+        ("variants.dilated_gradient_noise.gradient_noise", {"mode": "absolute", "ratio": 1, "gamma": 1}, ["lacks"]),
         ("window_hu", [150, -1350], ["window_hu is [150, -1350]", "lower"]),
         ("window_hu", [150], ["window_hu is [150]", "at least 2"]),
         ("run", "../elsewhere", ["run is '../elsewhere'"]),
@@ -192,7 +192,7 @@ def test_methods_are_noisy_baselines_and_all_trainings(config):
     config["train"]["seeds"] = [1, 7]
     config["variants"] = {"sgd": {}, "dilated": {}}
     config["baselines"] = {"tv": {}}
-    trained = ["compact-sgd-seed1", "compact-sgd-seed7", "compact-dilated-seed1", "compact-dilated-seed7"]
+    trained = ["small-sgd-seed1", "small-sgd-seed7", "small-dilated-seed1", "small-dilated-seed7"]
     assert trained_methods(config) == trained
     assert all_methods(config) == ["noisy", "tv", *trained]
 
