@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,39 +14,17 @@ from tqdm import tqdm
 from quietct.ct.volume import new_volume, open_volume, to_int16
 from quietct.evaluation.baselines import load_baseline
 from quietct.nn.checkpoint import load_network
-from quietct.nn.network import Network
+from quietct.nn.inference import denoise_image
 
 logger = logging.getLogger(__name__)
 
 
-def denoise_slice(network: Network, normalisation: Mapping[str, float], hu: np.ndarray) -> np.ndarray:
-    """Denoise one slice with a network.
-
-    Parameters
-    ----------
-    network : Network
-    normalisation : mapping
-        {'shift_hu', 'scale_hu'}: the network sees (HU - shift) / scale, and its output is taken back to HU.
-    hu : ndarray, shape (rows, columns)
-
-    Returns
-    -------
-    ndarray of int16, shape (rows, columns)
-        HU, rounded.
-    """
-    shift, scale = np.float32(normalisation["shift_hu"]), np.float32(normalisation["scale_hu"])
-    with np.errstate(over="ignore", invalid="ignore"):
-        output = network.apply_in_strips((hu - shift) / scale) * scale + shift
-    return to_int16(np.nan_to_num(output))
-
-
 def load_denoiser(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
-    """Read weights.npz or the .json of a tuned baseline as a function from noisy to denoised HU of one slice."""
+    """Read weights.npz or the .json of a tuned baseline as a function from noisy to denoised HU of a slice."""
     if Path(path).suffix == ".json":
-        baseline = load_baseline(path)
-        return lambda hu: to_int16(baseline(hu.astype(np.float32)))
+        return load_baseline(path)
     network, description = load_network(path)
-    return lambda hu: denoise_slice(network, description["normalisation"], hu)
+    return lambda hu: denoise_image(network, description["normalisation"], hu)
 
 
 def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path) -> None:
@@ -69,5 +47,5 @@ def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path) -
     denoiser, volume = load_denoiser(model), open_volume(noisy)
     with threadpool_limits(1, "blas"), new_volume(denoised, volume.shape) as result:
         for k in tqdm(range(len(volume)), desc="Denoising", unit="slice", disable=not sys.stderr.isatty(), leave=False):
-            result[k] = denoiser(volume[k])
+            result[k] = to_int16(denoiser(volume[k]))
     logger.info("Denoised %d slices with %s.", len(volume), model)

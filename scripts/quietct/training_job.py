@@ -16,12 +16,12 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from quietct import __version__
-from quietct.ct.volume import open_volume
-from quietct.denoising import denoise_slice
+from quietct.ct.volume import open_volume, to_int16
 from quietct.errors import UserError
 from quietct.evaluation.metrics import psnr_db
 from quietct.files import written_whole
 from quietct.nn.checkpoint import load_state, save_network, save_state
+from quietct.nn.inference import denoise_image
 from quietct.nn.network import Architecture, Network
 from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
@@ -156,7 +156,9 @@ def train_network(
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])
 
     def observe(epoch: int) -> dict[str, float]:
-        image = denoise_slice(network, normalisation, noisy_slice)
+        # Weights that are about to diverge can give values beyond any HU.
+        with np.errstate(over="ignore", invalid="ignore"):
+            image = to_int16(np.nan_to_num(denoise_image(network, normalisation, noisy_slice)))
         if epoch in frames:
             trainer.state.snapshots[epoch] = image
         psnr = psnr_db(image, clean_slice, window_hu)

@@ -8,6 +8,8 @@ import pickle
 
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
+
 from quietct.errors import UserError
 from quietct.evaluation.baselines import (
     BASELINES,
@@ -19,7 +21,6 @@ from quietct.evaluation.baselines import (
     tune_baseline,
 )
 from quietct.evaluation.metrics import psnr_db
-from scipy.ndimage import gaussian_filter
 
 WINDOW = (-1350, 150)
 SETTINGS = {

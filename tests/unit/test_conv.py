@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from quietct.nn import conv, reference
 from quietct.nn.canvas import Geometry
 

@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+
 from quietct.errors import UserError
 from quietct.figures import gif as gif_module
 from quietct.figures.gif import Panel, draw_frame, fitting_fonts, render_scroll_gif, render_training_gif

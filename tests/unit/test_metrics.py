@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.ndimage import uniform_filter
+
 from quietct.errors import UserError
 from quietct.evaluation.metrics import bias_hu, measure_quality, psnr_db, rmse_hu, ssim
-from scipy.ndimage import uniform_filter
 
 WINDOW = (-1000, 1000)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from quietct.nn.network import STRIP_ROWS, Architecture, Network, Workspace, stop_where_inactive
 from quietct.nn.reference import conv2d, conv2d_gradients
 from quietct.nn.workers import MICRO_BATCH_PIXELS, GradientWorkers

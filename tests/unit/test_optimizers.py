@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from quietct.nn.optimizers import learning_rate_at, make_optimiser
 
 GRADIENTS = np.random.default_rng(0).standard_normal((5, 7)) * 10.0 ** np.arange(-3, 4)

@@ -12,6 +12,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
+
 from quietct.errors import UserError
 from quietct.figures import contact_sheet, plots
 from quietct.figures.contact_sheet import Zoom, difference_limit, draw_contact_sheet, plot_contact_sheet

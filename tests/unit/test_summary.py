@@ -6,6 +6,7 @@ import logging
 
 import pandas as pd
 import pytest
+
 from quietct.errors import UserError
 from quietct.evaluation.summary import split_method, summarize_quality
 

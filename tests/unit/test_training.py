@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from quietct.ct.volume import new_volume
 from quietct.errors import UserError
 from quietct.nn.checkpoint import load_network, load_state, save_network, save_state

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from quietct.nn.variants import Dilation, GradientNoise, Variant, root_mean_square
 
 
