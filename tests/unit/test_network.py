@@ -130,11 +130,14 @@ def test_gradient_is_the_same_to_the_last_bit_for_any_number_of_threads(threads)
     assert results[0] == results[1]
 
 
-def test_he_initialisation_keeps_the_spread_of_activations():
+def test_initial_weights_have_the_stated_spread():
     network = Network(Architecture(((64, 9), (32, 3), (1, 5))))
     network.initialise(np.random.default_rng(0))
     for weights, bias in network.layers:
         assert weights.std() == pytest.approx(np.sqrt(2 / weights[0].size), rel=0.05)
         assert not bias.any()
+    spread = network.layers[1][0].std()
+    network.initialise(np.random.default_rng(0), gain=0.4)
+    assert network.layers[1][0].std() == pytest.approx(0.4 * spread, rel=1e-5)
     network.initialise(np.random.default_rng(0), "normal", std=0.001)
     assert network.layers[1][0].std() == pytest.approx(0.001, rel=0.05)
