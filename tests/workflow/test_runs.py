@@ -99,7 +99,7 @@ def test_a_changed_key_reruns_what_uses_it(finished, snakemake, old, new, expect
     assert not spared & set(outcome.jobs)
 
 
-def test_the_order_of_keys_reruns_nothing_but_the_record(finished, snakemake, tiny_config):
+def test_the_order_of_keys_reruns_nothing(finished, snakemake, tiny_config):
     turned = {key: tiny_config[key] for key in reversed(tiny_config)}
     turned["train"] = {key: turned["train"][key] for key in reversed(turned["train"])}
     (finished / "turned.yaml").write_text(yaml.safe_dump(turned, sort_keys=False))
