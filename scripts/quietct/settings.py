@@ -14,8 +14,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.exceptions import best_match
 
 from quietct.errors import UserError
-
-VARIANTS = ("sgd", "gradient_noise", "dilated", "dilated_gradient_noise")
+from quietct.methods import VARIANTS, base_variant
 
 
 def canonical_json(value: Any) -> str:
@@ -98,14 +97,6 @@ def dotted(path: Any) -> str:
     return text.removeprefix(".")
 
 
-def variant_kind(variant: str) -> str:
-    """Give which of the four variants a name stands for: `dilated_weak` is `dilated`."""
-    for kind in sorted(VARIANTS, key=len, reverse=True):
-        if variant == kind or variant.startswith(f"{kind}_"):
-            return kind
-    raise UserError(f"Unknown variant {variant}; known are {', '.join(VARIANTS)}.")
-
-
 def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: str) -> None:
     """Check a merged config: first against the schema, then what a schema cannot say.
 
@@ -137,7 +128,9 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
                 f"{where}: networks.{name}.layers ends with {filters} filters, but the last layer must have 1."
             )
     for name, rules in config["variants"].items():
-        kind = variant_kind(name)
+        kind = base_variant(name)
+        if kind is None:
+            raise UserError(f"{where}: variants has the unknown variant {name}; known are {', '.join(VARIANTS)}.")
         for part in ("gradient_noise", "dilation"):
             expected = ("gradient_noise" in kind) if part == "gradient_noise" else kind.startswith("dilated")
             if expected and part not in rules:
@@ -152,21 +145,6 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
 def load_yaml(path: str | Path) -> Any:
     """Read a YAML file."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-
-
-def trained_methods(config: Mapping[str, Any]) -> list[str]:
-    """Give the method names `<network>-<variant>-seed<k>` of all trainings, in the order of the config."""
-    return [
-        f"{network}-{variant}-seed{seed}"
-        for network in config["networks"]
-        for variant in config["variants"]
-        for seed in config["train"]["seeds"]
-    ]
-
-
-def all_methods(config: Mapping[str, Any]) -> list[str]:
-    """Give `noisy`, the baselines and the trained methods."""
-    return ["noisy", *config["baselines"], *trained_methods(config)]
 
 
 def schema_keys(schema: Mapping[str, Any], path: str = "") -> Iterator[str]:

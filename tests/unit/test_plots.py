@@ -19,8 +19,7 @@ from quietct.figures.contact_sheet import Zoom, difference_limit, draw_contact_s
 from quietct.figures.plots import plot_cost_curves
 from quietct.figures.style import (
     OTHERS,
-    VARIANTS,
-    base_variant,
+    VARIANT_LOOKS,
     decibels,
     method_colour,
     method_label,
@@ -28,6 +27,7 @@ from quietct.figures.style import (
     variant_styles,
     window_label,
 )
+from quietct.methods import base_variant
 
 WINDOW = (-1000, 1000)
 
@@ -62,7 +62,7 @@ def test_the_longest_matching_variant_is_meant():
 
 
 def test_the_four_variants_differ_in_colour_and_in_line():
-    styles = variant_styles(list(VARIANTS))
+    styles = variant_styles(list(VARIANT_LOOKS))
     assert len({style.colour for style in styles.values()}) == 4
     assert len({str(style.line) for style in styles.values()}) == 4
     # All of them can be seen on white.
@@ -71,7 +71,7 @@ def test_the_four_variants_differ_in_colour_and_in_line():
 
 def test_a_variant_looks_the_same_alone_and_among_others():
     alone = variant_styles(["dilated"])["dilated"]
-    assert alone == variant_styles(list(VARIANTS))["dilated"]
+    assert alone == variant_styles(list(VARIANT_LOOKS))["dilated"]
     assert method_colour("net-dilated-seed1") == method_colour("other-dilated-seed9") == alone.colour
 
 
@@ -131,7 +131,7 @@ def thick_lines(axes):
 
 def test_cost_curves_show_every_variant_and_the_mean_of_its_seeds(tmp_path, drawn):
     histories, variants, seeds = [], [], []
-    for rank, variant in enumerate(VARIANTS):
+    for rank, variant in enumerate(VARIANT_LOOKS):
         for seed in (1, 2):
             histories.append(write_history(tmp_path / f"{variant}{seed}.tsv", (1 + rank) * seed * 0.8 ** np.arange(10)))
             variants.append(variant)
@@ -142,9 +142,9 @@ def test_cost_curves_show_every_variant_and_the_mean_of_its_seeds(tmp_path, draw
     assert cost.get_yscale() == "log"
     assert "dB" in psnr.get_ylabel()
     lines = thick_lines(cost)
-    assert list(lines) == [variant_label(variant) for variant in VARIANTS]
+    assert list(lines) == [variant_label(variant) for variant in VARIANT_LOOKS]
     np.testing.assert_allclose(lines["dilated"].get_ydata(), 3 * 1.5 * 0.8 ** np.arange(10))
-    assert to_hex(lines["dilated"].get_color()).upper() == VARIANTS["dilated"][1]
+    assert to_hex(lines["dilated"].get_color()).upper() == VARIANT_LOOKS["dilated"][1]
     assert len(cost.get_lines()) == 4 + 8
     assert "mean of 2 seeds" in drawn[0].get_suptitle()
 
@@ -192,7 +192,7 @@ def sheet(tmp_path):
     np.save(tmp_path / "clean.npy", clean)
     np.save(tmp_path / "noisy.npy", clean + rng.normal(0, 300, clean.shape).astype(np.int16))
     (tmp_path / "info.json").write_text(json.dumps({"z_mm": [-3, -1.5, 0]}))
-    methods = [*(set(OTHERS) - {"noisy", "clean"}), *(f"net-{variant}-seed1" for variant in VARIANTS)]
+    methods = [*(set(OTHERS) - {"noisy", "clean"}), *(f"net-{variant}-seed1" for variant in VARIANT_LOOKS)]
     for offset, method in enumerate(sorted(methods)):
         np.save(tmp_path / f"{method}.npy", clean + np.int16(offset))
     return tmp_path, sorted(methods)

@@ -4,15 +4,13 @@ import inspect
 import pytest
 
 from quietct.errors import UserError
+from quietct.methods import all_methods, base_variant, trained_methods
 from quietct.settings import (
-    all_methods,
     canonical_json,
     check_config,
     digest_of,
     load_yaml,
     schema_keys,
-    trained_methods,
-    variant_kind,
 )
 
 CONFIGS = ("config", "article", "chen2017", "real_slices")
@@ -138,9 +136,9 @@ def test_a_suffix_makes_a_second_variant_of_a_kind(config, schema):
         },
     }
     check_config(config, schema, "mine.yaml")
-    assert variant_kind("dilated_strong") == "dilated"
-    assert variant_kind("dilated_gradient_noise_2") == "dilated_gradient_noise"
-    assert variant_kind("gradient_noise") == "gradient_noise"
+    assert base_variant("dilated_strong") == "dilated"
+    assert base_variant("dilated_gradient_noise_2") == "dilated_gradient_noise"
+    assert base_variant("gradient_noise") == "gradient_noise"
 
 
 def objects(schema):

@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 
 from quietct.errors import UserError
-from quietct.evaluation.summary import split_method, summarize_quality
+from quietct.evaluation.summary import summarize_quality
+from quietct.methods import split_method
 
 METHODS = {"noisy": [20.0, 22.0, 24.0], "tv": [30.0, 31.0, 35.0], "chen2017-dilated-seed12": [33.0, 34.0, 35.0]}
 

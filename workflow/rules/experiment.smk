@@ -6,7 +6,8 @@ import os
 import re
 
 from quietct.digests import code_digest
-from quietct.settings import all_methods, canonical_json, check_config, digest_of, load_yaml, trained_methods
+from quietct.methods import all_methods, split_method, trained_methods
+from quietct.settings import canonical_json, check_config, digest_of, load_yaml
 from quietct.sheet import check_split, preview_of, read_sheet, series_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
@@ -89,11 +90,10 @@ def get_checkpoint(wildcards):
 
 def get_model(wildcards):
     """What a method denoises with: the weights of a network, or the tuned settings of a baseline."""
-    network, _, rest = wildcards.method.partition("-")
-    if not rest:
-        return f"<results>/baselines/{wildcards.noise}/{network}.json"
-    variant, seed = rest.rsplit("-", 1)
-    return f"<results>/models/{wildcards.noise}/{network}/{variant}/{seed}/weights.npz"
+    network, variant, seed = split_method(wildcards.method)
+    if network is None:
+        return f"<results>/baselines/{wildcards.noise}/{wildcards.method}.json"
+    return f"<results>/models/{wildcards.noise}/{network}/{variant}/seed{seed}/weights.npz"
 
 
 def get_image(wildcards):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,29 +11,9 @@ import pandas as pd
 from quietct.errors import UserError
 from quietct.evaluation.metrics import METRICS
 from quietct.files import written_whole
+from quietct.methods import split_method
 
 logger = logging.getLogger(__name__)
-
-NETWORK_METHOD = re.compile(r"(?P<network>[^-]+)-(?P<variant>[^-]+)-seed(?P<seed>\d+)")
-
-
-def split_method(method: str) -> tuple[str | None, str | None, int | None]:
-    """Take a method's name apart.
-
-    Parameters
-    ----------
-    method : str
-        `<network>-<variant>-seed<k>` for a trained network, any other name for a baseline or `noisy`.
-
-    Returns
-    -------
-    network, variant, seed
-        All None when the method is no trained network.
-    """
-    match = NETWORK_METHOD.fullmatch(method)
-    if match is None:
-        return None, None, None
-    return match["network"], match["variant"], int(match["seed"])
 
 
 def summarise(slices: pd.DataFrame) -> pd.DataFrame:

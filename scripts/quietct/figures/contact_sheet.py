@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle
 from quietct.ct.volume import read_info
 from quietct.errors import UserError
 from quietct.evaluation.metrics import open_alike, psnr_db, ssim
-from quietct.evaluation.summary import split_method
 from quietct.figures.style import RC, decibels, method_label, save_figure, variant_label, variant_styles, window_label
+from quietct.methods import split_method
 
 logger = logging.getLogger(__name__)
 

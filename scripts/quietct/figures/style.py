@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from quietct.evaluation.summary import split_method
 from quietct.files import written_whole
+from quietct.methods import base_variant, split_method
 
 # Okabe and Ito's palette (Color Universal Design, 2008): told apart by colour-blind readers. The line styles tell the
 # variants apart in black and white.
-VARIANTS: dict[str, tuple[str, str, Any]] = {
+VARIANT_LOOKS: dict[str, tuple[str, str, Any]] = {
     "sgd": ("gradient descent", "#0072B2", "-"),
     "gradient_noise": ("gradient noise", "#E69F00", (0, (5, 2))),
     "dilated": ("dilated", "#009E73", (0, (6, 2, 1.5, 2))),
@@ -53,19 +53,13 @@ class Style(NamedTuple):
     line: Any
 
 
-def base_variant(variant: str) -> str | None:
-    """Find which of the four variants a name such as `gradient_noise_strong` stands for; None for none of them."""
-    bases = [base for base in VARIANTS if variant == base or variant.startswith(f"{base}_")]
-    return max(bases, key=len, default=None)
-
-
 def variant_label(variant: str) -> str:
     """Put a variant's name into words: `dilated_gradient_noise` is "dilated + gradient noise"."""
     base = base_variant(variant)
     if base is None:
         return variant.replace("_", " ")
     suffix = variant[len(base) + 1 :].replace("_", " ")
-    return f"{VARIANTS[base][0]}, {suffix}" if suffix else VARIANTS[base][0]
+    return f"{VARIANT_LOOKS[base][0]}, {suffix}" if suffix else VARIANT_LOOKS[base][0]
 
 
 def variant_styles(variants: Sequence[str]) -> dict[str, Style]:
@@ -86,7 +80,7 @@ def variant_styles(variants: Sequence[str]) -> dict[str, Style]:
     seen: dict[str | None, int] = {}
     for variant in dict.fromkeys(variants):
         base = base_variant(variant)
-        _, colour, line = VARIANTS[base] if base else ("", UNKNOWN_COLOUR, "-")
+        _, colour, line = VARIANT_LOOKS[base] if base else ("", UNKNOWN_COLOUR, "-")
         rank = 0 if variant == base else seen.setdefault(base, 0 if base not in variants else 1)
         seen[base] = rank + 1
         styles[variant] = Style(_lightened(colour, min(0.3 * rank, 0.7)), line)
