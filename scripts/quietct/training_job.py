@@ -16,7 +16,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from quietct import __version__
-from quietct.ct.volume import open_volume, to_int16
+from quietct.ct.volume import open_volume, preview_index, to_int16
 from quietct.errors import UserError
 from quietct.evaluation.metrics import psnr_db
 from quietct.files import written_whole
@@ -127,7 +127,7 @@ def train_network(
     Raises
     ------
     UserError
-        If there are no patches, or training diverges.
+        If patches differ in size, there is no preview slice of that number, or training diverges.
     """
     training = {**training, "learning_rate": variant.get("learning_rate", training["learning_rate"])}
     normalisation = training["normalisation"]
@@ -151,7 +151,7 @@ def train_network(
         trainer.resume(resumed)
 
     clean_volume = open_volume(preview_clean)
-    k = len(clean_volume) // 2 if preview_slice is None else preview_slice
+    k = preview_index(clean_volume, preview_slice, preview_clean)
     noisy_slice, clean_slice = open_volume(preview_noisy)[k], clean_volume[k]
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])
 
@@ -191,17 +191,26 @@ def train_network(
         "validation_psnr_db": state.history[-1]["validation_psnr_db"],
         "version": __version__,
     }
-    with written_whole(history) as partial:
-        pd.DataFrame(state.history).reindex(columns=HISTORY_COLUMNS).to_csv(partial, sep="\t", index=False)
-    with written_whole(snapshots) as partial:
-        psnr_by_epoch = {int(row["epoch"]): row["validation_psnr_db"] for row in state.history}
-        np.savez(
-            partial,
-            epochs=np.array(sorted(state.snapshots)),
-            images=np.stack([state.snapshots[epoch] for epoch in sorted(state.snapshots)]),
-            psnr_db=np.array([psnr_by_epoch[epoch] for epoch in sorted(state.snapshots)]),
-            noisy=noisy_slice,
-            clean=clean_slice,
-        )
+    _write_history(history, state)
+    _write_snapshots(snapshots, state, noisy_slice, clean_slice)
     save_network(weights, network, description)
     Path(checkpoint).unlink(missing_ok=True)
+
+
+def _write_history(path: str | Path, state: TrainingState) -> None:
+    with written_whole(path) as partial:
+        pd.DataFrame(state.history).reindex(columns=HISTORY_COLUMNS).to_csv(partial, sep="\t", index=False)
+
+
+def _write_snapshots(path: str | Path, state: TrainingState, noisy: np.ndarray, clean: np.ndarray) -> None:
+    epochs = sorted(state.snapshots)
+    psnr_by_epoch = {int(row["epoch"]): row["validation_psnr_db"] for row in state.history}
+    with written_whole(path) as partial:
+        np.savez(
+            partial,
+            epochs=np.array(epochs),
+            images=np.stack([state.snapshots[epoch] for epoch in epochs]),
+            psnr_db=np.array([psnr_by_epoch[epoch] for epoch in epochs]),
+            noisy=noisy,
+            clean=clean,
+        )

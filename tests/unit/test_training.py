@@ -205,6 +205,11 @@ def test_patches_of_different_sizes_are_refused(data):
         PatchSet([data / "a.npy", data / "c.npy"], TRAINING["normalisation"])
 
 
+def test_a_preview_slice_that_does_not_exist_is_named(data):
+    with pytest.raises(UserError, match=r"preview\.slice is 3, but .*clean\.npy has the slices 0 to 2"):
+        train(data, preview_slice=3)
+
+
 def test_patch_set_gives_the_pairs_of_all_files_in_order(data):
     patches = PatchSet([data / "a.npy", data / "b.npy"], {"shift_hu": 100, "scale_hu": 50})
     noisy, clean = patches.batch(np.array([2, 6, 7, 12]))

@@ -71,6 +71,33 @@ def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]
         volume.flush()
 
 
+def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path) -> int:
+    """Find the slice that pictures show.
+
+    Parameters
+    ----------
+    volume : ndarray (slices, rows, columns)
+    wanted : int or None
+        The config's `preview.slice`; None for the middle slice.
+    path : path
+        Of the volume, for the message.
+
+    Returns
+    -------
+    int
+        Counted from 0.
+
+    Raises
+    ------
+    UserError
+        If the volume has no such slice.
+    """
+    index = len(volume) // 2 if wanted is None else wanted
+    if not 0 <= index < len(volume):
+        raise UserError(f"The key preview.slice is {index}, but {path} has the slices 0 to {len(volume) - 1}.")
+    return index
+
+
 def to_int16(hu: np.ndarray) -> np.ndarray:
     """Round HU to the nearest integer and clip to the int16 range."""
     return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)

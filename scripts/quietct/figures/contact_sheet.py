@@ -15,8 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from quietct.ct.volume import read_info
-from quietct.errors import UserError
+from quietct.ct.volume import preview_index, read_info
 from quietct.evaluation.metrics import open_alike, psnr_db, ssim
 from quietct.figures.style import RC, decibels, method_label, save_figure, variant_label, variant_styles, window_label
 from quietct.methods import split_method
@@ -86,9 +85,7 @@ def plot_contact_sheet(
         If there is no such slice, or a volume's shape differs from the clean one's.
     """
     volume, *others = open_alike(clean, noisy, *images)
-    index = len(volume) // 2 if slice_index is None else slice_index
-    if not 0 <= index < len(volume):
-        raise UserError(f"The key preview: slice is {index}, but {clean} has the slices 0 to {len(volume) - 1}.")
+    index = preview_index(volume, slice_index, clean)
     reference = np.asarray(volume[index])
     cells = {method: np.asarray(other[index]) for method, other in zip(["noisy", *methods], others, strict=True)}
     z_mm = read_info(info)["z_mm"][index]
