@@ -15,6 +15,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from quietct.settings import load_yaml
+
 MODEL = "results/tiny/models/gaussian_10/small"
 
 
@@ -245,4 +247,5 @@ def test_real_slices_become_patches_on_the_grey_scale_of_their_window(folder, sn
     assert nearest <= 0.5
     noise = np.load(folder / targets[1]).astype(float) - clean
     assert np.std(noise[0]) == pytest.approx(0.3 * (clean[0].max() + 160), rel=0.02)
-    assert np.load(folder / targets[0]).shape[1:] == (2, 48, 48)
+    size = load_yaml(repository / "config/real_slices.yaml")["patches"]["size"]
+    assert np.load(folder / targets[0]).shape[1:] == (2, size, size)
