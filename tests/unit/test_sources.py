@@ -64,6 +64,15 @@ def test_phantom_survives_the_round_trip_through_dicom(scan, tmp_path):
     assert volume.min() >= -1024
 
 
+def test_a_clipped_volume_is_the_whole_one_within_the_window(scan, tmp_path):
+    convert_series(scan, tmp_path / "whole.npy", tmp_path / "whole.json")
+    convert_series(scan, tmp_path / "clipped.npy", tmp_path / "clipped.json", clip_hu=(-160, 240))
+    whole, clipped = (open_volume(tmp_path / name) for name in ("whole.npy", "clipped.npy"))
+    assert whole.min() < -160
+    assert whole.max() > 240
+    np.testing.assert_array_equal(clipped, np.clip(whole, -160, 240))
+
+
 def test_phantom_says_what_it_is_and_in_which_coordinates(scan):
     ds = pydicom.dcmread(scan / "0001.dcm")
     assert (ds.PatientName, ds.Modality, ds.file_meta.TransferSyntaxUID.is_little_endian) == (

@@ -61,6 +61,7 @@ rule convert_series:
         mem_mb=1000,
         runtime="15m",
     params:
+        clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
         code=get_code("convert_series"),
     message:
         "Converting {wildcards.series} to HU"

@@ -250,7 +250,12 @@ def _check_positions(series: list[Dataset]) -> None:
         )
 
 
-def convert_series(dicom_dir: str | Path, volume_path: str | Path, info_path: str | Path) -> None:
+def convert_series(
+    dicom_dir: str | Path,
+    volume_path: str | Path,
+    info_path: str | Path,
+    clip_hu: tuple[float, float] | None = None,
+) -> None:
     """Convert a folder with one CT series to a volume in HU and its facts.
 
     Slices are decoded and written one by one, so memory does not grow with the series.
@@ -263,6 +268,8 @@ def convert_series(dicom_dir: str | Path, volume_path: str | Path, info_path: st
         The .npy to write: int16 HU (slices, rows, columns), in the order of position.
     info_path : path
         The .json to write: identity, geometry and protocol of the series, and nothing about the patient.
+    clip_hu : (low, high), optional
+        HU are clipped to it, as in a picture on a grey scale.
 
     Raises
     ------
@@ -275,7 +282,7 @@ def convert_series(dicom_dir: str | Path, volume_path: str | Path, info_path: st
     with new_volume(volume_path, shape) as volume:
         for k, header in enumerate(series):
             hu, padding = read_slice(header.filename)
-            volume[k] = to_int16(hu)
+            volume[k] = to_int16(hu if clip_hu is None else np.clip(hu, *clip_hu))
             padded += int(padding.sum())
     write_info(info_path, series_info(series) | {"shape": list(shape), "padded_pixels": padded})
     logger.info("%s: %d slices of %d x %d, %d padded pixels", dicom_dir, *shape, padded)
