@@ -29,10 +29,12 @@ def of_bm3d(run: Path, noise: str, series: str, slices: list[int], window_hu: tu
     import bm3d
 
     clean, noisy = open_volume(run / f"volumes/{series}.npy"), open_volume(run / f"noisy/{noise}/{series}.npy")
+    low, high = window_hu
     rows = []
     for k in slices:
-        image = noisy[k].astype(float)
-        denoised = bm3d.bm3d(image, float((image - clean[k]).std()))
+        # BM3D is made for grey values from 0 to 1; in HU it loses half a dB.
+        image, truth = ((volume[k].astype(float) - low) / (high - low) for volume in (noisy, clean))
+        denoised = bm3d.bm3d(image, float((image - truth).std())) * (high - low) + low
         rows.append(
             {
                 "method": "bm3d",
