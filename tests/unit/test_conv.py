@@ -74,6 +74,7 @@ def test_gradients_equal_finite_differences(shape, padding):
         assert np.sum(gradient * direction) == pytest.approx((above - below) / 2, rel=1e-9, abs=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(("shape", "padding"), CASES)
 def test_forward_and_gradients_equal_pytorch(shape, padding):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
