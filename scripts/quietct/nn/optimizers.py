@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import numpy as np
 
 
-class SGD:
-    """Plain gradient descent: w ← w - lr · g.
+class Optimiser(Protocol):
+    """What training asks of an optimiser.
 
     Attributes
     ----------
     state : dict of ndarray
         What a checkpoint must keep.
     """
+
+    state: dict[str, np.ndarray]
+
+    def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
+        """Descend one step, in place."""
+
+
+class SGD:
+    """Plain gradient descent: w ← w - lr · g."""
 
     def __init__(self, size: int, dtype: Any = np.float32):
         self.state: dict[str, np.ndarray] = {}
@@ -26,7 +35,7 @@ class SGD:
         parameters -= learning_rate * gradient
 
 
-class Momentum(SGD):
+class Momentum:
     """Heavy-ball momentum: v ← m · v + g, w ← w - lr · v (Polyak 1964)."""
 
     def __init__(self, size: int, dtype: Any = np.float32, momentum: float = 0.9):
@@ -41,7 +50,7 @@ class Momentum(SGD):
         parameters -= learning_rate * velocity
 
 
-class Adam(SGD):
+class Adam:
     """Adam, Kingma and Ba 2014, arXiv 1412.6980, algorithm 1."""
 
     def __init__(
@@ -62,10 +71,10 @@ class Adam(SGD):
         parameters -= step_size * mean / (np.sqrt(square) + self.epsilon * unbiased)
 
 
-OPTIMISERS = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
+OPTIMISERS: dict[str, Callable[..., Optimiser]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}
 
 
-def make_optimiser(config: Mapping[str, Any], size: int, dtype: Any = np.float32) -> SGD:
+def make_optimiser(config: Mapping[str, Any], size: int, dtype: Any = np.float32) -> Optimiser:
     """Make the optimiser of {'kind': ..., further arguments by name}."""
     arguments = {key: value for key, value in config.items() if key != "kind"}
     return OPTIMISERS[config["kind"]](size, dtype, **arguments)
