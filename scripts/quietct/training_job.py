@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -52,7 +51,7 @@ class PatchSet:
     """
 
     def __init__(self, paths: Sequence[str | Path], normalisation: Mapping[str, float]):
-        self.files = [open_volume(path) for path in paths]
+        self.files = [np.asarray(open_volume(path)) for path in paths]  # plain views of the maps: cheaper to index
         self.starts = np.cumsum([0] + [len(file) for file in self.files])
         self.normalisation = normalisation
         if len({file.shape[2:] for file in self.files}) > 1:
@@ -65,11 +64,19 @@ class PatchSet:
         """Count the pairs."""
         return int(self.starts[-1])
 
+    @property
+    def patch_shape(self) -> tuple[int, int]:
+        """Rows and columns of a patch."""
+        return self.files[0].shape[2:]
+
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give noisy and clean patches, float32 and normalised, each (samples, 1, rows, columns)."""
         file = np.searchsorted(self.starts, indices, side="right") - 1
-        pairs = np.concatenate([self.files[k][indices[file == k] - self.starts[k]] for k in np.unique(file)])
-        images = (pairs - np.float32(self.normalisation["shift_hu"])) / np.float32(self.normalisation["scale_hu"])
+        images = np.empty((len(indices), 2, *self.patch_shape), np.float32)
+        for image, k, index in zip(images, file, indices - self.starts[file], strict=True):
+            image[...] = self.files[k][index]
+        images -= np.float32(self.normalisation["shift_hu"])
+        images /= np.float32(self.normalisation["scale_hu"])
         return images[:, :1], images[:, 1:]
 
     def digest(self) -> str:
@@ -139,6 +146,7 @@ def train_network(
         training,
         len(patch_set),
         patch_set.batch,
+        patch_set.patch_shape,
         initialiser=architecture["initialiser"],
         seed=seed,
         threads=threads,
@@ -173,7 +181,6 @@ def train_network(
     title = f"{names['network']} {names['variant']} seed {seed}"
     steps = trainer.epochs * trainer.steps_per_epoch
     with (
-        threadpool_limits(1, "blas"),  # the threads here share out the work themselves
         logging_redirect_tqdm(),
         tqdm(total=steps, initial=trainer.state.step, desc=title, disable=not sys.stderr.isatty(), leave=False) as bar,
     ):

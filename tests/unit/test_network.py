@@ -1,13 +1,11 @@
-"""Networks: gradients, dilated back-propagation, strips, threads."""
+"""Networks: dilated back-propagation, strips, initial weights."""
 
 import numpy as np
 import pytest
 
 from quietct.nn.network import STRIP_ROWS, Architecture, Network, Workspace, stop_where_inactive
 from quietct.nn.reference import conv2d, conv2d_gradients
-from quietct.nn.workers import MICRO_BATCH_PIXELS, GradientWorkers
 
-MEAN = {"kind": "mean_squared_error"}
 ARTICLE = Architecture(((1, 3), (1, 3), (1, 3)))
 STACKS = {
     "article": ARTICLE,
@@ -24,34 +22,6 @@ def random_network(architecture, dtype=np.float64, seed=0):
     for _, bias in network.layers:
         bias += 0.1 * rng.standard_normal(bias.shape)
     return network, rng
-
-
-@pytest.mark.parametrize("loss", [MEAN, {"kind": "squared_error", "scale": 0.25, "gradient_scale": 0.5}])
-@pytest.mark.parametrize("name", STACKS)
-def test_gradient_of_the_loss_equals_finite_differences(name, loss):
-    network, rng = random_network(STACKS[name])
-    noisy, clean = rng.standard_normal((2, 3, 1, 9, 8))
-    with GradientWorkers(network, loss) as workers:
-        _, gradient = workers.loss_and_gradient(noisy, clean)
-        for i in rng.choice(len(gradient), min(40, len(gradient)), replace=False):
-            value, step = network.parameters[i], 1e-6
-            network.parameters[i] = value + step
-            above, _ = workers.loss_and_gradient(noisy, clean)
-            network.parameters[i] = value - step
-            below, _ = workers.loss_and_gradient(noisy, clean)
-            network.parameters[i] = value
-            assert gradient[i] == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-7)
-
-
-def test_scaled_down_gradient_of_the_article_is_a_quarter_of_the_true_one():
-    network, rng = random_network(ARTICLE)
-    noisy, clean = rng.standard_normal((2, 4, 1, 6, 6))
-    with GradientWorkers(network, {"kind": "squared_error", "scale": 0.25, "gradient_scale": 0.125}) as workers:
-        loss, scaled = workers.loss_and_gradient(noisy, clean)
-    with GradientWorkers(network, {"kind": "squared_error", "scale": 0.25, "gradient_scale": 0.5}) as workers:
-        _, true = workers.loss_and_gradient(noisy, clean)
-    assert loss == pytest.approx(0.25 * np.sum((network.apply(noisy) - clean) ** 2))
-    np.testing.assert_allclose(scaled, true / 4)
 
 
 def dilated_gradient_by_the_formula(network, images, delta, dilation):
@@ -115,19 +85,6 @@ def test_strips_equal_the_whole_image_bit_for_bit(rows):
     network, rng = random_network(Architecture(((8, 9), (6, 3), (1, 5)), residual=True), np.float32)
     image = rng.standard_normal((rows, 40), dtype=np.float32)
     np.testing.assert_array_equal(network.apply_in_strips(image), network.apply(image[None, None])[0, 0])
-
-
-@pytest.mark.parametrize("threads", [2, 3])
-def test_gradient_is_the_same_to_the_last_bit_for_any_number_of_threads(threads):
-    network, rng = random_network(Architecture(((16, 5), (8, 3), (1, 3))), np.float32)
-    size = int((MICRO_BATCH_PIXELS // 2) ** 0.5)
-    noisy, clean = rng.standard_normal((2, 7, 1, size, size), dtype=np.float32)
-    results = []
-    for count in (1, threads):
-        with GradientWorkers(network, MEAN, count) as workers:
-            loss, gradient = workers.loss_and_gradient(noisy, clean, dilation=0.05)
-            results.append((loss, gradient.tobytes()))
-    assert results[0] == results[1]
 
 
 def test_initial_weights_have_the_stated_spread():

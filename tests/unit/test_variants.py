@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from quietct.nn.variants import Dilation, GradientNoise, Variant, root_mean_square
+from quietct.nn.variants import Dilation, GradientNoise, Variant, standard_normal
 
 
 @pytest.mark.parametrize(
@@ -20,32 +21,69 @@ from quietct.nn.variants import Dilation, GradientNoise, Variant, root_mean_squa
 )
 def test_absolute_noise_follows_the_schedule_of_the_paper(eta, step, sigma):
     noise = GradientNoise.from_config({"mode": "absolute", "eta": eta, "gamma": 0.55})
-    assert noise.sigma(step, np.zeros(5)) == pytest.approx(sigma, rel=1e-3)
+    np.testing.assert_allclose(noise.sigma(step, np.array([0.0, 7.0])), sigma, rtol=1e-3)
 
 
 def test_relative_noise_is_a_falling_fraction_of_the_gradient():
-    gradient = np.array([3.0, -4.0])
     noise = GradientNoise.from_config({"mode": "relative", "ratio": 0.2, "gamma": 0.5})
-    assert noise.sigma(0, gradient) == pytest.approx(0.2 * np.sqrt(12.5))
-    assert noise.sigma(15, gradient) == pytest.approx(0.2 * np.sqrt(12.5) / 2)
+    np.testing.assert_allclose(noise.sigma(0, np.array([3.0, 5.0])), [0.6, 1.0])
+    np.testing.assert_allclose(noise.sigma(15, np.array([3.0, 5.0])), [0.3, 0.5])
 
 
 def test_noise_is_added_to_every_gradient_with_the_stated_deviation():
-    weights, bias = np.full((300, 300), 2.0), np.full(1000, -1.0)
+    gradient = np.repeat([2.0, -1.0], [90_000, 1000])
     noise = GradientNoise("absolute", 0.09, 0.55)
-    sigma = noise.add([(weights, bias)], 0, np.random.default_rng(1))
+    sigma, ratio = noise.add(gradient, [90_000, 1000], 0, np.random.default_rng(1))
+    weights, bias = gradient[:90_000], gradient[90_000:]
     assert sigma == pytest.approx(0.3)
+    assert ratio == pytest.approx(0.3 / np.sqrt((90_000 * 4 + 1000) / 91_000))
     assert weights.mean() == pytest.approx(2, abs=0.005)
     assert weights.std() == pytest.approx(0.3, rel=0.01)
     assert bias.std() == pytest.approx(0.3, rel=0.1)
 
 
 def test_relative_noise_uses_each_arrays_own_size():
-    large, small = np.full(50_000, 10.0), np.full(50_000, 0.1)
-    sigma = GradientNoise("relative", 0.5, 0.55).add([(large, small)], 0, np.random.default_rng(1))
-    assert large.std() == pytest.approx(5, rel=0.02)
-    assert small.std() == pytest.approx(0.05, rel=0.02)
-    assert sigma == pytest.approx(np.sqrt((25 + 0.0025) / 2))
+    gradient = np.repeat(np.array([10, -3, 0.1], np.float32), [50_000, 1, 50_000])
+    noise = GradientNoise("relative", 0.5, 0.55)
+    sigma, _ = noise.add(gradient, [50_000, 1, 50_000], 0, np.random.default_rng(1))
+    assert gradient[:50_000].std() == pytest.approx(5, rel=0.02)
+    assert gradient[50_001:].std() == pytest.approx(0.05, rel=0.02)
+    assert sigma == pytest.approx(np.sqrt((25 + 0.0025) / 2), rel=1e-4)
+
+
+def test_noise_relative_to_a_gradient_of_zeros_is_zero():
+    gradient = np.zeros(5, np.float32)
+    assert GradientNoise("relative", 0.5, 0.55).add(gradient, [4, 1], 0, np.random.default_rng(1)) == (0, np.inf)
+    assert not gradient.any()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_large_gradient_does_not_overflow_in_its_root_mean_square():
+    gradient = np.full(100, 1e30, np.float32)
+    sigma, ratio = GradientNoise("relative", 0.5, 0.55).add(gradient, [90, 10], 0, np.random.default_rng(1))
+    assert sigma == pytest.approx(0.5e30)
+    assert ratio == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_drawn_numbers_are_normal_and_independent(dtype):
+    draws = standard_normal(400_001, np.random.default_rng(5), dtype)
+    assert (draws.shape, draws.dtype) == ((400_001,), dtype)
+    assert stats.kstest(draws, "norm").pvalue > 0.01
+    assert stats.skew(draws) == pytest.approx(0, abs=0.015)
+    assert stats.kurtosis(draws) == pytest.approx(0, abs=0.03)
+    # The numbers of a pair share their radius; neither they nor their squares may be correlated.
+    first, second = draws[:200_000], draws[200_001:]
+    for power in (1, 2):
+        assert np.corrcoef(first[:200_000] ** power, second**power)[0, 1] == pytest.approx(0, abs=0.01)
+
+
+def test_a_drawn_number_is_finite_even_where_the_uniform_one_is_zero():
+    class Zeros:
+        def random(self, shape, dtype):
+            return np.zeros(shape, dtype)
+
+    np.testing.assert_array_equal(standard_normal(3, Zeros(), np.float32), [0, 0, 0])
 
 
 @pytest.mark.parametrize(("epoch", "factor"), [(0, 0.05), (10, 0.05 / 1.7), (99, 0.05 / 7.93)])
@@ -59,7 +97,3 @@ def test_variant_is_plain_unless_it_has_parts():
         {"dilation": {"p": 0.1, "d": 0.2}, "gradient_noise": {"mode": "relative", "ratio": 0.3, "gamma": 0.55}}
     )
     assert both == Variant(GradientNoise("relative", 0.3, 0.55), Dilation(0.1, 0.2))
-
-
-def test_root_mean_square():
-    assert root_mean_square(np.array([1.0, -7.0])) == pytest.approx(5)

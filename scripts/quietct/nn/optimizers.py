@@ -1,4 +1,8 @@
-"""Optimisers on one flat vector of parameters, and learning-rate schedules."""
+"""Optimisers on one flat vector of parameters, and learning-rate schedules.
+
+Each optimiser keeps one vector to compute in. For networks with many parameters a new one at each step would cost more
+time than the arithmetic, because the system clears its pages.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,11 @@ class SGD:
 
     def __init__(self, size: int, dtype: Any = np.float32):
         self.state: dict[str, np.ndarray] = {}
+        self._work = np.empty(size, dtype)
 
     def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
         """Descend one step, in place."""
-        parameters -= learning_rate * gradient
+        parameters -= np.multiply(gradient, learning_rate, out=self._work)
 
 
 class Momentum:
@@ -41,13 +46,14 @@ class Momentum:
     def __init__(self, size: int, dtype: Any = np.float32, momentum: float = 0.9):
         self.momentum = momentum
         self.state = {"velocity": np.zeros(size, dtype)}
+        self._work = np.empty(size, dtype)
 
     def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
         """Descend one step, in place."""
         velocity = self.state["velocity"]
         velocity *= self.momentum
         velocity += gradient
-        parameters -= learning_rate * velocity
+        parameters -= np.multiply(velocity, learning_rate, out=self._work)
 
 
 class Adam:
@@ -58,17 +64,29 @@ class Adam:
     ):
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.state = {"mean": np.zeros(size, dtype), "square": np.zeros(size, dtype), "steps": np.zeros(1, np.int64)}
+        self._work = np.empty(size, dtype)
 
     def update(self, parameters: np.ndarray, gradient: np.ndarray, learning_rate: float) -> None:
         """Descend one step, in place."""
-        mean, square, steps = self.state["mean"], self.state["square"], self.state["steps"]
+        mean, square, steps, work = self.state["mean"], self.state["square"], self.state["steps"], self._work
         steps += 1
-        mean += (1 - self.beta1) * (gradient - mean)
-        square += (1 - self.beta2) * (gradient * gradient - square)
         t = int(steps[0])
+        # mean += (1 - beta1) (gradient - mean)
+        np.subtract(gradient, mean, out=work)
+        work *= 1 - self.beta1
+        mean += work
+        # square += (1 - beta2) (gradient² - square)
+        np.square(gradient, out=work)
+        work -= square
+        work *= 1 - self.beta2
+        square += work
+        # parameters -= step_size mean / (√square + epsilon unbiased)
         unbiased = math.sqrt(1 - self.beta2**t)
-        step_size = learning_rate * unbiased / (1 - self.beta1**t)
-        parameters -= step_size * mean / (np.sqrt(square) + self.epsilon * unbiased)
+        np.sqrt(square, out=work)
+        work += self.epsilon * unbiased
+        np.divide(mean, work, out=work)
+        work *= learning_rate * unbiased / (1 - self.beta1**t)
+        parameters -= work
 
 
 OPTIMISERS: dict[str, Callable[..., Optimiser]] = {"sgd": SGD, "momentum": Momentum, "adam": Adam}

@@ -11,16 +11,15 @@ from zlib import crc32
 import numpy as np
 
 from quietct.errors import UserError
+from quietct.nn.gradients import Batch, BatchGradient
 from quietct.nn.network import Network
 from quietct.nn.optimizers import learning_rate_at, make_optimiser
-from quietct.nn.variants import Variant, root_mean_square
-from quietct.nn.workers import GradientWorkers
+from quietct.nn.variants import Variant
+from quietct.nn.workers import WorkerLostError
 
 # Every random number belongs to a stream with an address, (seed, purpose, ...). Nothing depends on what was drawn
 # before, so that a resumed training needs no generator state and all variants see the data in the same order.
 INITIAL_WEIGHTS, ORDER, AUGMENTATION, GRADIENT_NOISE = range(4)
-
-Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 class TrainingDivergedError(UserError):
@@ -67,7 +66,10 @@ class Trainer:
     patches : int
         Number of patch pairs.
     batch : callable
-        Takes indices (sorted), returns noisy and clean images, normalised, each (samples, 1, rows, columns).
+        Takes indices (sorted), returns noisy and clean images, normalised, each (samples, 1, rows, columns). Workers
+        call it, each for its part of the batch.
+    patch_shape : (rows, columns)
+        Size of the images.
     seed : int
     threads : int
         Does not change the result.
@@ -82,6 +84,7 @@ class Trainer:
         settings: Mapping[str, Any],
         patches: int,
         batch: Batch,
+        patch_shape: tuple[int, int],
         *,
         initialiser: Mapping[str, Any],
         seed: int,
@@ -89,12 +92,14 @@ class Trainer:
         stream: str = "",
     ):
         self.network, self.variant, self.settings = network, variant, settings
-        self.patches, self.batch, self.seed, self.threads = patches, batch, seed, threads
+        self.patches, self.batch, self.patch_shape, self.seed, self.threads = patches, batch, patch_shape, seed, threads
         self.epochs = settings["epochs"]
         self.steps_per_epoch = -(-patches // settings["batch_size"])
         network.initialise(self._stream(INITIAL_WEIGHTS, crc32(stream.encode())), **initialiser)
         self.optimiser = make_optimiser(settings["optimiser"], network.parameters.size, network.parameters.dtype)
         self.state = TrainingState(network.parameters, self.optimiser.state)
+        self._array_sizes = [array.size for layer in network.layers for array in layer]
+        self._before = network.parameters.copy()
 
     def resume(self, state: TrainingState) -> None:
         """Go on from a checkpoint."""
@@ -133,13 +138,18 @@ class Trainer:
         ------
         TrainingDivergedError
             If the loss or a weight is not a finite number. The last finite state has been saved.
+        WorkerLostError
+            If a worker process was killed, as when memory runs out. The state before that step has been saved.
         """
-        if not self.state.history:
-            self.state.history.append({"epoch": 0, "step": 0, **observe(0)})
-        saved = time.monotonic()
-        with GradientWorkers(self.network, self.settings["loss"], self.threads) as workers:
+        settings = self.settings
+        with BatchGradient(
+            self.network, settings["loss"], self.batch, self.patch_shape, settings["batch_size"], self.threads
+        ) as batch_gradient:
+            if not self.state.history:
+                self.state.history.append({"epoch": 0, "step": 0, **observe(0)})
+            saved = time.monotonic()
             while self.epoch < self.epochs:
-                for facts in self._rest_of_epoch(workers, save):
+                for facts in self._rest_of_epoch(batch_gradient, save):
                     if self.state.step % self.steps_per_epoch == 0:
                         self._finish_epoch(facts, observe)
                     progress()
@@ -148,21 +158,25 @@ class Trainer:
                         saved = time.monotonic()
 
     def _rest_of_epoch(
-        self, workers: GradientWorkers, save: Callable[[TrainingState], None]
+        self, batch_gradient: BatchGradient, save: Callable[[TrainingState], None]
     ) -> Iterator[dict[str, float]]:
         """Do the steps of this epoch that are not done yet."""
-        epoch, state = self.epoch, self.state
+        epoch, state, parameters = self.epoch, self.state, self.network.parameters
         order = np.arange(self.patches)
         if self.settings.get("shuffle", True):
             self._stream(ORDER, epoch).shuffle(order)
         size = self.settings["batch_size"]
         for k in range(state.step % self.steps_per_epoch, self.steps_per_epoch):
-            before = self.network.parameters.copy()
+            np.copyto(self._before, parameters)
             # The training set is a memory-mapped file: sorted reads are sequential reads.
-            noisy, clean = self.batch(np.sort(order[k * size : (k + 1) * size]))
-            loss, facts = self._step(workers, noisy, clean, epoch)
-            if not (np.isfinite(loss) and np.isfinite(self.network.parameters).all()):
-                self.network.parameters[...] = before
+            indices = np.sort(order[k * size : (k + 1) * size])
+            try:
+                loss, facts = self._step(batch_gradient, indices, epoch)
+            except WorkerLostError:
+                save(state)
+                raise
+            if not (np.isfinite(loss) and np.isfinite(parameters).all()):
+                np.copyto(parameters, self._before)
                 save(state)
                 raise TrainingDivergedError(
                     f"Training diverged in epoch {epoch + 1}, step {state.step + 1}: loss or weights are not finite; "
@@ -172,23 +186,20 @@ class Trainer:
             state.step += 1
             yield facts
 
-    def _step(
-        self, workers: GradientWorkers, noisy: np.ndarray, clean: np.ndarray, epoch: int
-    ) -> tuple[float, dict[str, float]]:
+    def _step(self, batch_gradient: BatchGradient, indices: np.ndarray, epoch: int) -> tuple[float, dict[str, float]]:
         """Descend once. Returns the loss before the step, and what the history tells about it."""
         step, facts = self.state.step, {}
+        turns, flip, dilation = 0, False, 0.0
         if self.settings["augment"]:
-            noisy, clean = flip_and_turn(noisy, clean, self._stream(AUGMENTATION, step))
-        dilation = 0.0
+            turns, flip = draw_orientation(self.patch_shape, self._stream(AUGMENTATION, step))
         if self.variant.dilation:
             facts["dilation_lambda"] = dilation = self.variant.dilation.factor(epoch)
+        loss, gradient = batch_gradient(indices, dilation, turns, flip)
         with np.errstate(over="ignore", invalid="ignore"):  # _rest_of_epoch looks for what is not finite
-            loss, gradient = workers.loss_and_gradient(noisy, clean, dilation)
             if self.variant.gradient_noise:
-                rms = root_mean_square(gradient)
-                layers = self.network.split(gradient)
-                sigma = self.variant.gradient_noise.add(layers, step, self._stream(GRADIENT_NOISE, step))
-                facts |= {"gradient_noise_sigma": sigma, "gradient_noise_ratio": sigma / rms if rms else np.inf}
+                rng = self._stream(GRADIENT_NOISE, step)
+                sigma, ratio = self.variant.gradient_noise.add(gradient, self._array_sizes, step, rng)
+                facts |= {"gradient_noise_sigma": sigma, "gradient_noise_ratio": ratio}
             steps = self.epochs * self.steps_per_epoch
             rate = learning_rate_at(self.settings["schedule"], self.settings["learning_rate"], step, epoch, steps)
             self.optimiser.update(self.network.parameters, gradient, rate)
@@ -204,17 +215,22 @@ class Trainer:
         return np.random.default_rng([self.seed, purpose, *address])
 
 
-def flip_and_turn(noisy: np.ndarray, clean: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Show a batch in one of its eight orientations, chosen at random; a batch that is not square in one of four."""
-    turns, flip = int(rng.integers(4)), int(rng.integers(2))
-    if noisy.shape[2] != noisy.shape[3]:
-        turns -= turns % 2
+def draw_orientation(shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, bool]:
+    """Choose one of eight orientations, or one of the four that keep the shape of images that are not square.
 
-    def orient(images: np.ndarray) -> np.ndarray:
-        images = np.rot90(images, turns, axes=(2, 3))
-        return images[:, :, :, ::-1] if flip else images
+    Parameters
+    ----------
+    shape : (rows, columns)
+    rng : Generator
 
-    return orient(noisy), orient(clean)
+    Returns
+    -------
+    turns, flip : int, bool
+        For `quietct.nn.gradients.orient`.
+    """
+    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
+    rows, columns = shape
+    return (turns if rows == columns else turns - turns % 2), flip
 
 
 def snapshot_epochs(epochs: int, count: int) -> list[int]:

@@ -1,0 +1,209 @@
+"""Gradients of batches: right, and the same to the last bit however the work is shared out."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+
+from quietct.nn import gradients
+from quietct.nn.gradients import BatchGradient, orient
+from quietct.nn.losses import SquaredError
+from quietct.nn.network import Architecture, Network, Workspace
+
+MEAN = {"kind": "mean_squared_error"}
+SQUARED = {"kind": "squared_error", "scale": 0.25, "gradient_scale": 0.5}
+SHAPE = (10, 12)
+SETUPS = [(1, ""), (2, "processes"), (3, "processes"), (5, "processes"), (2, "threads"), (3, "threads")]
+
+
+STACKS = {
+    "article": {"layers": 3 * [{"filters": 1, "kernel": 3}]},
+    "residual": {
+        "layers": [{"filters": 6, "kernel": 5}, {"filters": 4, "kernel": 3}, {"filters": 1, "kernel": 3}],
+        "residual": True,
+    },
+    "wide_first_kernel": {"layers": [{"filters": 6, "kernel": 9}, {"filters": 1, "kernel": 5}]},
+    "one_layer": {"layers": [{"filters": 1, "kernel": 3}]},
+}
+
+
+def random_network(dtype=np.float32, stack="residual"):
+    network = Network(Architecture.from_config(STACKS[stack]), dtype)
+    network.initialise(np.random.default_rng(0))
+    for _, bias in network.layers:
+        bias += 0.1 * np.random.default_rng(1).standard_normal(bias.shape)
+    return network
+
+
+@pytest.fixture(scope="module")
+def images():
+    """Noisy and clean, float64."""
+    return np.random.default_rng(1).standard_normal((2, 20, 1, *SHAPE))
+
+
+@pytest.fixture
+def batch(images):
+    return lambda indices: (images[0, indices], images[1, indices])
+
+
+@pytest.fixture
+def three_at_a_time(monkeypatch):
+    monkeypatch.setattr(gradients, "MICRO_BATCH_PIXELS", 3 * SHAPE[0] * SHAPE[1] + 7)
+
+
+@pytest.mark.parametrize("loss", [MEAN, SQUARED], ids=lambda loss: loss["kind"])
+@pytest.mark.parametrize("stack", STACKS)
+def test_gradient_of_the_loss_equals_finite_differences(stack, loss, batch, three_at_a_time):
+    network, indices = random_network(np.float64, stack), np.array([3, 4, 8, 9, 15])
+    with BatchGradient(network, loss, batch, SHAPE, 5) as batch_gradient:
+        _, gradient = batch_gradient(indices)
+        for i in np.random.default_rng(2).choice(gradient.size, min(40, gradient.size), replace=False):
+            value, step = network.parameters[i], 1e-6
+            network.parameters[i] = value + step
+            above, _ = batch_gradient(indices)
+            network.parameters[i] = value - step
+            below, _ = batch_gradient(indices)
+            network.parameters[i] = value
+            assert gradient[i] == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-6)
+
+
+def test_scaled_down_gradient_of_the_article_is_a_quarter_of_the_true_one(images, batch):
+    network, indices = random_network(np.float64), np.arange(4)
+    with BatchGradient(network, SQUARED | {"gradient_scale": 0.125}, batch, SHAPE, 4) as batch_gradient:
+        loss, scaled = batch_gradient(indices)
+    with BatchGradient(network, SQUARED, batch, SHAPE, 4) as batch_gradient:
+        _, true = batch_gradient(indices)
+    noisy, clean = images[:, :4]
+    assert loss == pytest.approx(0.25 * np.sum((network.apply(noisy) - clean) ** 2))
+    np.testing.assert_allclose(scaled, true / 4)
+
+
+@pytest.mark.parametrize("loss", [MEAN, SQUARED], ids=lambda loss: loss["kind"])
+@pytest.mark.parametrize(("threads", "kind"), SETUPS)
+def test_micro_batches_add_up_to_the_whole_batch(loss, threads, kind, images, batch, three_at_a_time):
+    network, dilation = random_network(np.float64), 0.05
+    workspace = Workspace(network, 20, *SHAPE)
+    value, delta = SquaredError.from_config(loss, images[1].size).value_and_gradient(
+        workspace.forward(images[0]), images[1]
+    )
+    whole = workspace.backward(delta, dilation)
+    with BatchGradient(network, loss, batch, SHAPE, 20, threads, kind) as batch_gradient:
+        summed_loss, summed = batch_gradient(np.arange(20), dilation)
+    assert summed_loss == pytest.approx(value, rel=1e-12)
+    np.testing.assert_allclose(summed, whole, rtol=1e-9, atol=1e-12)
+
+
+@pytest.fixture
+def steps(batch, three_at_a_time):
+    """Take some steps; return the bytes of all losses and gradients."""
+
+    def take(threads, kind):
+        network, results = random_network(), []
+        with BatchGradient(network, MEAN, batch, SHAPE, 20, threads, kind) as batch_gradient:
+            for k, size in enumerate((11, 20, 1, 13)):
+                loss, gradient = batch_gradient(np.arange(size), 0.05 * k, turns=2 * k, flip=k % 2 == 1)
+                network.parameters -= np.float32(0.1) * gradient  # workers must see the new weights
+                results += [loss, gradient.tobytes()]
+        return results
+
+    return take
+
+
+@pytest.mark.parametrize(("threads", "kind"), SETUPS[1:])
+def test_gradients_are_the_same_to_the_last_bit_for_any_number_and_kind_of_workers(threads, kind, steps):
+    assert steps(threads, kind) == steps(1, "")
+
+
+def test_a_gradient_does_not_depend_on_the_batches_before(batch, three_at_a_time):
+    with BatchGradient(random_network(), MEAN, batch, SHAPE, 20, 2) as batch_gradient:
+        fresh = batch_gradient(np.arange(11))
+        batch_gradient(np.arange(20), 0.05, turns=2, flip=True)
+        batch_gradient(np.arange(2))
+        again = batch_gradient(np.arange(11))
+    assert again[0] == fresh[0]
+    np.testing.assert_array_equal(again[1], fresh[1])
+
+
+def test_a_gradient_is_not_overwritten_by_the_next(batch):
+    network = random_network()
+    with BatchGradient(network, MEAN, batch, SHAPE, 4) as batch_gradient:
+        _, first = batch_gradient(np.arange(4))
+        kept = first.copy()
+        batch_gradient(np.arange(4, 8))
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_each_worker_reads_its_own_micro_batches(batch, three_at_a_time):
+    read = gradients.shared_array((20,), np.int64)
+
+    def recorded(indices):
+        read[indices] = os.getpid()
+        return batch(indices)
+
+    with BatchGradient(random_network(), MEAN, recorded, SHAPE, 20, 3, "processes") as batch_gradient:
+        batch_gradient(np.arange(20))
+    owners = read.tolist()
+    first, second, third = owners[0], owners[3], owners[6]
+    assert first == os.getpid()
+    assert len({first, second, third}) == 3
+    assert owners == (3 * [first] + 3 * [second] + 3 * [third]) * 2 + 2 * [first]
+
+
+def test_no_more_workers_than_micro_batches_are_started(batch):
+    before = threading.active_count()
+    with BatchGradient(random_network(), MEAN, batch, SHAPE, 4, 5, "threads"):
+        assert threading.active_count() == before
+
+
+def test_a_patch_larger_than_a_micro_batch_is_taken_alone(batch, monkeypatch):
+    network = random_network(np.float64)
+    with BatchGradient(network, MEAN, batch, SHAPE, 4) as batch_gradient:
+        _, together = batch_gradient(np.arange(4))
+    monkeypatch.setattr(gradients, "MICRO_BATCH_PIXELS", 1)
+    with BatchGradient(network, MEAN, batch, SHAPE, 4, 2) as batch_gradient:
+        _, alone = batch_gradient(np.arange(4))
+    np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("turns", "flip"), [(1, False), (2, True), (3, True)])
+def test_oriented_batches_give_the_gradient_of_oriented_images(turns, flip):
+    images = np.random.default_rng(1).standard_normal((2, 3, 1, 8, 8))
+    network = random_network(np.float64)
+    turned = np.rot90(images, turns, axes=(3, 4))
+    turned = np.flip(turned, axis=4) if flip else turned
+    with BatchGradient(network, MEAN, lambda indices: images[:, indices], (8, 8), 3) as batch_gradient:
+        results = batch_gradient(np.arange(3), turns=turns, flip=flip)
+    with BatchGradient(network, MEAN, lambda indices: turned[:, indices], (8, 8), 3) as batch_gradient:
+        expected = batch_gradient(np.arange(3))
+    assert results[0] == expected[0]
+    np.testing.assert_array_equal(results[1], expected[1])
+
+
+def test_orientations_are_eight_different_ones():
+    image = np.arange(9.0).reshape(1, 1, 3, 3)
+    assert len({orient(image, turns, flip).tobytes() for turns in range(4) for flip in (False, True)}) == 8
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_overflow_shows_in_the_loss_and_not_as_a_warning(kind, batch, three_at_a_time):
+    network = random_network()
+    network.parameters *= np.float32(1e20)
+    with BatchGradient(network, MEAN, batch, SHAPE, 20, 2, kind) as batch_gradient:
+        loss, _ = batch_gradient(np.arange(20))
+    assert not np.isfinite(loss)
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_an_error_while_reading_reaches_the_caller(kind, batch, three_at_a_time):
+    def broken(indices):
+        if 4 in indices:
+            raise OSError("the disk is gone")
+        return batch(indices)
+
+    with (
+        BatchGradient(random_network(), MEAN, broken, SHAPE, 20, 2, kind) as batch_gradient,
+        pytest.raises(OSError, match="the disk is gone"),
+    ):
+        batch_gradient(np.arange(20))
