@@ -11,7 +11,8 @@ import numpy as np
 
 from quietct.errors import UserError
 from quietct.files import written_whole
-from quietct.nn.network import Architecture, Network
+from quietct.nn.architecture import Architecture
+from quietct.nn.network import Network
 from quietct.nn.training import TrainingState
 
 

@@ -1,63 +1,14 @@
-"""A stack of convolution layers with ReLU between them: its parameters, its forward and its backward pass."""
+"""A network's parameters, its forward and its backward pass."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from quietct.nn.canvas import Geometry
-from quietct.nn.conv import Convolution
-
-# Rows of an image that are denoised at a time, so that memory does not grow with the image.
-STRIP_ROWS = 64
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """What a network is made of.
-
-    Parameters
-    ----------
-    layers : tuple of (filters, kernel)
-        Output channels and kernel size (pixels) of each convolution. A ReLU follows each but the last.
-    residual : bool
-        The network computes a correction that is added to its input.
-    """
-
-    layers: tuple[tuple[int, int], ...]
-    residual: bool = False
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> Architecture:
-        """Read the entry of a network in the configuration: {'layers': [{'filters', 'kernel'}], 'residual'}."""
-        layers = tuple((layer["filters"], layer["kernel"]) for layer in config["layers"])
-        return cls(layers, config.get("residual", False))
-
-    def to_config(self) -> dict[str, Any]:
-        """Write the entry that `from_config` reads."""
-        layers = [{"filters": filters, "kernel": kernel} for filters, kernel in self.layers]
-        return {"layers": layers, "residual": self.residual}
-
-    @property
-    def weight_shapes(self) -> list[tuple[int, int, int, int]]:
-        """Shape (out_channels, in_channels, height, width) of each layer's weights."""
-        channels = [1, *(filters for filters, _ in self.layers)]
-        return [
-            (filters, before, kernel, kernel) for before, (filters, kernel) in zip(channels, self.layers, strict=False)
-        ]
-
-    @property
-    def border(self) -> int:
-        """Zeros that the widest kernel needs around an image, pixels."""
-        return max(kernel // 2 for _, kernel in self.layers)
-
-    @property
-    def reach(self) -> int:
-        """How far away an input pixel can be to influence an output pixel."""
-        return sum(kernel // 2 for _, kernel in self.layers)
+from quietct.nn.architecture import Architecture
+from quietct.nn.conv.canvas import Scratch
+from quietct.nn.conv.layer import Convolution
 
 
 class Network:
@@ -111,30 +62,13 @@ class Network:
             bias[...] = 0
 
     def apply(self, images: np.ndarray) -> np.ndarray:
-        """Run images of shape (samples, 1, rows, columns) through the network."""
-        return Workspace(self, *images.shape[:1], *images.shape[2:]).forward(images)
+        """Run images of shape (samples, 1, rows, columns) through the network.
 
-    def apply_in_strips(self, image: np.ndarray) -> np.ndarray:
-        """Run one image through the network, a strip of rows at a time.
-
-        Each strip is read with as many more rows as the network can see, so the result is that of the whole image.
-
-        Parameters
-        ----------
-        image : ndarray, shape (rows, columns)
-
-        Returns
-        -------
-        ndarray, shape (rows, columns)
+        Each image is computed by itself, but for what is not a number: a NaN or an infinity may spread to the other
+        images of the batch.
         """
-        result = np.empty(image.shape, self.parameters.dtype)
-        reach = self.architecture.reach
-        for start in range(0, len(image), STRIP_ROWS):
-            stop = min(start + STRIP_ROWS, len(image))
-            first, last = max(start - reach, 0), min(stop + reach, len(image))
-            strip = self.apply(image[None, None, first:last])[0, 0]
-            result[start:stop] = strip[start - first : stop - first]
-        return result
+        samples, _, rows, columns = images.shape
+        return Workspace(self, samples, rows, columns).forward(images)
 
 
 class Workspace:
@@ -148,20 +82,27 @@ class Workspace:
     """
 
     def __init__(self, network: Network, samples: int, rows: int, columns: int):
-        self.network = network
-        architecture = network.architecture
-        self.geometry = Geometry(samples, rows, columns, architecture.border)
-        self.convolutions = [Convolution(self.geometry, shape) for shape in architecture.weight_shapes]
-        dtype = network.parameters.dtype
-        channels = [1, *(filters for filters, _ in architecture.layers)]
-        self.activations = [self.geometry.empty(count, dtype) for count in channels]
+        self.network, self.layers = network, network.architecture.layers
+        self.shape = (samples, 1, rows, columns)
+        self.frame, self.regions = network.architecture.place(samples, rows, columns)
+        self.scratch = Scratch(network.parameters.dtype)
+        self.convolutions = [
+            Convolution(self.frame, shape, source, result, self.scratch)
+            for shape, source, result in zip(
+                network.architecture.weight_shapes, self.regions, self.regions[1:], strict=False
+            )
+        ]
+        # A ReLU turns minus infinity into the zeros that must surround the pixels.
+        self.gaps = [np.where(self.frame.pixel_columns(region), 0, -np.inf) for region in self.regions]
+        self.ones = np.ones(self.frame.width, self.scratch.dtype)
+        self.activations = self._canvases()
         self._deltas: list[np.ndarray] | None = None
 
     @property
     def deltas(self) -> list[np.ndarray]:
-        """Gradient canvases per layer output; inference never asks for them."""
+        """Canvases of the gradient with respect to each layer's output; inference never asks for them."""
         if self._deltas is None:
-            self._deltas = [np.zeros_like(activation) for activation in self.activations[1:]]
+            self._deltas = self._canvases()
         return self._deltas
 
     def forward(self, images: np.ndarray) -> np.ndarray:
@@ -175,15 +116,12 @@ class Workspace:
         -------
         ndarray of the same shape
         """
-        self.geometry.images(self.activations[0])[...] = images
-        last = len(self.convolutions) - 1
-        for k, ((weights, bias), convolution) in enumerate(zip(self.network.layers, self.convolutions, strict=True)):
-            out = self.activations[k + 1]
-            convolution.forward(self.activations[k], weights, bias, out)
-            if k < last:
-                np.maximum(out, 0, out=out)
-        output = self.geometry.images(self.activations[-1]).copy()
-        return output + images if self.network.architecture.residual else output
+        if images.shape != self.shape:
+            raise ValueError(f"images must have shape {self.shape}, not {images.shape}")
+        self.frame.images(self.activations[0], self.regions[0])[...] = images
+        for k, (weights, bias) in enumerate(self.network.layers):
+            self._activate(k, weights, bias)
+        return self.frame.images(self.activations[-1], self.regions[-1]).copy()
 
     def backward(self, delta: np.ndarray, dilation: float = 0.0) -> np.ndarray:
         """Back-propagate after `forward`.
@@ -194,8 +132,8 @@ class Workspace:
             Gradient of the loss with respect to the output.
         dilation : float
             λ of dilated back-propagation. What layer k hands on to layer k - 1 is δ_k + λ · Σ_{j>k} δ_j, each later
-            δ_j averaged over its channels; a layer's own gradient stays that of the plain δ_k it received. With
-            λ = 0 this is the gradient of the loss.
+            δ_j averaged over its channels; a layer's own gradient stays that of the plain δ_k it received, and
+            shortcuts hand on the plain δ_k too. With λ = 0 this is the gradient of the loss.
 
         Returns
         -------
@@ -204,30 +142,86 @@ class Workspace:
         """
         gradient = np.empty_like(self.network.parameters)
         of_layer = self.network.split(gradient)
-        self.geometry.images(self.deltas[-1])[...] = delta
-        later: np.ndarray | float = 0.0
-        for k in reversed(range(len(self.convolutions))):
-            received, convolution = self.deltas[k], self.convolutions[k]
-            of_layer[k][0][...], of_layer[k][1][...] = convolution.weight_gradient(self.activations[k], received)
+        last = self.frame.images(self.deltas[-1], self.regions[-1])
+        last[...] = delta
+        if self.layers[-1].relu:
+            last *= self.frame.images(self.activations[-1], self.regions[-1]) > 0
+        later: np.ndarray | None = None
+        for k in reversed(range(len(self.layers))):
+            delta = self.deltas[k + 1]
+            weight_gradient, bias_gradient = of_layer[k]
+            weight_gradient[...] = self.convolutions[k].weight_gradient(self.activations[k], delta)
+            by_row = self.frame.body(delta, self.regions[k + 1].row_range) @ self.ones
+            bias_gradient[...] = np.add.reduce(by_row, axis=0, dtype=np.float64)
             if k == 0:
                 break
+            handed_on = delta
             if dilation:
-                mean = received.mean(axis=1, keepdims=True)
-                received += dilation * later
-                later = later + mean
-            convolution.input_gradient(received, self.network.layers[k][0], self.deltas[k - 1])
-            stop_where_inactive(self.deltas[k - 1], self.activations[k])
+                if later is not None:
+                    handed_on = self._dilated(delta, dilation * later, k + 1)
+                mean = delta.mean(axis=1, keepdims=True)
+                later = mean if later is None else later + mean
+            self._hand_on(k, handed_on)
         return gradient
 
+    def _activate(self, k: int, weights: np.ndarray, bias: np.ndarray) -> None:
+        """Compute the output of layer k (from 0): convolution, bias, shortcut, ReLU."""
+        layer, canvas = self.layers[k], self.activations[k + 1]
+        shift = self.scratch("shift", len(bias), self.frame.width)
+        np.add(bias[:, None], self.gaps[k + 1] if layer.relu else 0, out=shift)
+        for rows, block in self.convolutions[k].forward(self.activations[k], weights):
+            out = self.frame.body(canvas, rows)
+            if layer.add is not None:
+                block += self.frame.body(self.activations[layer.add], rows)
+            if layer.relu:
+                block += shift
+                np.clip(block, 0, np.inf, out=out)
+            else:
+                np.add(block, shift, out=out)
+        if not layer.relu:
+            self.frame.clear_outside(canvas, self.regions[k + 1])
 
-def stop_where_inactive(delta: np.ndarray, activation: np.ndarray) -> None:
-    """Set `delta` to zero, in place, wherever a ReLU gave zero.
+    def _hand_on(self, k: int, delta: np.ndarray) -> None:
+        """Take a gradient back through the convolution of layer k, and through the ReLU before it."""
+        weights, _ = self.network.layers[k]
+        canvas, activation = self.deltas[k], self.activations[k]
+        shortcuts = [self.deltas[j + 1] for j, layer in enumerate(self.layers) if layer.add == k]
+        for rows, block in self.convolutions[k].input_gradient(delta, weights):
+            for shortcut in shortcuts:
+                block += self.frame.body(shortcut, rows)
+            out = self.frame.body(canvas, rows)
+            if self.layers[k - 1].relu:
+                mask = self.scratch("mask", *block.shape)
+                copy_where_active(block, self.frame.body(activation, rows), mask, out)
+            else:
+                out[...] = block
+        if not self.layers[k - 1].relu:
+            self.frame.clear_outside(canvas, self.regions[k])
+
+    def _dilated(self, delta: np.ndarray, later: np.ndarray, k: int) -> np.ndarray:
+        """Add what comes from later layers, within the region of activation k."""
+        within = self.frame.empty(1, delta.dtype)
+        self.frame.images(within, self.regions[k])[...] = self.frame.images(later, self.regions[k])
+        return delta + within
+
+    def _canvases(self) -> list[np.ndarray]:
+        dtype = self.network.parameters.dtype
+        return [self.frame.empty(channels, dtype) for channels in self.network.architecture.channels]
+
+
+def copy_where_active(delta: np.ndarray, activation: np.ndarray, mask: np.ndarray, out: np.ndarray) -> None:
+    """Copy `delta` to `out`, with zeros wherever a ReLU gave zero.
 
     An activation is never negative, so it is zero exactly where its bits are: (bits > 0) as a mask of all ones or
     all zeros takes two integer operations, a third faster than multiplying by a boolean array.
+
+    Parameters
+    ----------
+    delta, activation, mask, out : ndarray of one shape and float dtype
+        `mask` is overwritten.
     """
     integer = np.int32 if delta.dtype == np.float32 else np.int64
-    mask = np.negative(activation.view(integer))
-    np.right_shift(mask, np.iinfo(integer).bits - 1, out=mask)
-    bits = delta.view(integer)
-    np.bitwise_and(bits, mask, out=bits)
+    bits = mask.view(integer)
+    np.negative(activation.view(integer), out=bits)
+    np.right_shift(bits, np.iinfo(integer).bits - 1, out=bits)
+    np.bitwise_and(delta.view(integer), bits, out=out.view(integer))

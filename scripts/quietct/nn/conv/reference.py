@@ -6,11 +6,13 @@ import numpy as np
 
 
 def padded(x: np.ndarray, kernel: tuple[int, int], padding: str) -> np.ndarray:
-    """Put the zeros of `same` padding around images of shape (samples, channels, rows, columns)."""
-    if padding == "valid":
-        return x
-    (before_row, after_row), (before_column, after_column) = [((k - 1) // 2, k // 2) for k in kernel]
-    return np.pad(x, ((0, 0), (0, 0), (before_row, after_row), (before_column, after_column)))
+    """Put zeros around images of shape (samples, channels, rows, columns)."""
+    around = {
+        "valid": [(0, 0) for _ in kernel],
+        "same": [((k - 1) // 2, k // 2) for k in kernel],
+        "full": [(k - 1, k - 1) for k in kernel],
+    }[padding]
+    return np.pad(x, [(0, 0), (0, 0), *around])
 
 
 def conv2d(x: np.ndarray, weights: np.ndarray, bias: np.ndarray, padding: str = "same") -> np.ndarray:
@@ -37,6 +39,8 @@ def conv2d_gradients(
             window = np.s_[:, :, i : i + height, j : j + width]
             wide_gradient[window] += np.tensordot(delta[:, :, i, j], weights, 1)
             weight_gradient += np.tensordot(delta[:, :, i, j].T, wide[window], 1)
-    top, left = (wide.shape[2] - x.shape[2]) // 2, (wide.shape[3] - x.shape[3]) // 2
+    top, left = {"valid": (0, 0), "same": ((height - 1) // 2, (width - 1) // 2), "full": (height - 1, width - 1)}[
+        padding
+    ]
     x_gradient = wide_gradient[:, :, top : top + x.shape[2], left : left + x.shape[3]]
     return x_gradient, weight_gradient, delta.sum(axis=(0, 2, 3))

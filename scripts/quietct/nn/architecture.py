@@ -1,0 +1,161 @@
+"""What a network is made of: convolutions one after the other, shortcuts between them, and where their pixels lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from math import lcm
+from typing import Any
+
+from quietct.errors import UserError
+from quietct.nn.conv.canvas import Frame, Region
+from quietct.nn.conv.layer import choose
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A convolution and what follows it.
+
+    Parameters
+    ----------
+    filters, kernel : int
+        Output channels, and edge of the square kernel (pixels, odd).
+    padding : {'same', 'valid', 'full'}
+        See `quietct.nn.conv.conv2d`. A transposed convolution of stride 1 is one with `full` padding.
+    relu : bool
+        A ReLU follows.
+    add : int, optional
+        Before the ReLU, the output of this layer is added: 1 is the first layer, 0 the network's input.
+    """
+
+    filters: int
+    kernel: int
+    padding: str = "same"
+    relu: bool = True
+    add: int | None = None
+
+    @property
+    def shrinks(self) -> int:
+        """Pixels that the image loses on each side."""
+        return {"same": 0, "valid": self.kernel // 2, "full": -(self.kernel // 2)}[self.padding]
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Layers from first to last. One channel goes in, one comes out, of the same size.
+
+    Parameters
+    ----------
+    layers : tuple of Layer
+
+    Raises
+    ------
+    UserError
+        If layers do not fit together.
+    """
+
+    layers: tuple[Layer, ...]
+
+    def __post_init__(self) -> None:
+        """Check that the layers fit together."""
+        last = len(self.layers)
+        if not last or self.layers[-1].filters != 1:
+            raise UserError("The last layer of a network must have one filter: its output is the image.")
+        if self.margins[-1] != 0:
+            raise UserError(
+                f"The network's output is {2 * self.margins[-1]} pixels smaller than its input; "
+                "make up for each layer with `padding: valid` by one with `padding: full` and the same kernel."
+            )
+        for k, layer in enumerate(self.layers, start=1):
+            if layer.kernel % 2 == 0:
+                raise UserError(f"Layer {k} has a kernel of {layer.kernel} pixels; it must be odd.")
+            if layer.add is None:
+                continue
+            if not 0 <= layer.add < k:
+                raise UserError(f"Layer {k} adds layer {layer.add}; it can add 0, the input, to {k - 1}.")
+            if self.channels[layer.add] != layer.filters or self.margins[layer.add] != self.margins[k]:
+                raise UserError(f"Layer {k} adds layer {layer.add}, which has other channels or another image size.")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Architecture:
+        """Read the entry of a network in the configuration.
+
+        Parameters
+        ----------
+        config : mapping
+            {'layers': [{'filters', 'kernel', 'padding', 'relu', 'add'}, ...], 'residual'}. A ReLU follows each layer
+            but the last unless `relu` says otherwise; `residual` makes the last layer add the input.
+        """
+        last = len(config["layers"]) - 1
+        layers = [{"relu": k < last, **layer} for k, layer in enumerate(config["layers"])]
+        if layers and config.get("residual"):
+            layers[-1]["add"] = 0
+        return cls(tuple(Layer(**layer) for layer in layers))
+
+    def to_config(self) -> dict[str, Any]:
+        """Write an entry that `from_config` reads."""
+        return {"layers": [{k: v for k, v in asdict(layer).items() if v is not None} for layer in self.layers]}
+
+    @property
+    def channels(self) -> list[int]:
+        """Channels of the input and of each layer's output."""
+        return [1, *(layer.filters for layer in self.layers)]
+
+    @property
+    def weight_shapes(self) -> list[tuple[int, int, int, int]]:
+        """Shape (filters, channels, height, width) of each layer's weights."""
+        return [
+            (layer.filters, channels, layer.kernel, layer.kernel)
+            for channels, layer in zip(self.channels, self.layers, strict=False)
+        ]
+
+    @property
+    def margins(self) -> list[int]:
+        """How many pixels the input and each layer's output lack on each side, compared with the input."""
+        return list(accumulate((layer.shrinks for layer in self.layers), initial=0))
+
+    def place(self, samples: int, rows: int, columns: int) -> tuple[Frame, list[Region]]:
+        """Lay out the input and each layer's output for images of one size.
+
+        Raises
+        ------
+        UserError
+            If an image is so small that a layer has no output.
+        """
+        smallest, largest = max(self.margins), -min(self.margins)
+        if min(rows, columns) <= 2 * smallest:
+            raise UserError(
+                f"Images of {rows} x {columns} pixels are too small: the network's layers without padding "
+                f"take {2 * smallest} pixels away."
+            )
+        border = max(layer.kernel // 2 for layer in self.layers)
+        frame = Frame(samples, rows + 2 * largest, columns + 2 * largest, border)
+        return frame, [
+            Region(largest + margin, largest + margin, rows - 2 * margin, columns - 2 * margin)
+            for margin in self.margins
+        ]
+
+    def rows_needed(self, start: int, stop: int, rows: int) -> tuple[int, int]:
+        """Tell which rows of an image decide the output's rows `start` to `stop`, to the last bit.
+
+        These are more than the kernels cover, because some layers compute several rows together.
+
+        Parameters
+        ----------
+        start, stop : int
+        rows : int
+            Rows of the whole image.
+
+        Returns
+        -------
+        first, last : int
+            `first` is such that an image cut there has its rows grouped as the whole image has.
+        """
+        first, last, groups = start, stop, []
+        for layer, margin, shape in reversed(list(zip(self.layers, self.margins[1:], self.weight_shapes, strict=True))):
+            together = choose(shape).count_together(shape)
+            first = margin + (first - margin) // together * together - layer.kernel // 2
+            last = margin - (margin - last) // together * together + layer.kernel // 2
+            groups.append(together)
+        return max(first // lcm(*groups) * lcm(*groups), 0), min(last, rows)

@@ -1,0 +1,95 @@
+"""One convolution layer: which way of computing it fits its shape, forward and backward."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+import numpy as np
+
+from quietct.nn.conv.canvas import Frame, Region, Scratch
+from quietct.nn.conv.direct import Direct
+from quietct.nn.conv.unfolded import Unfolded
+from quietct.nn.conv.winograd import ROWS_TOGETHER, Winograd
+
+# Up to so many (channels × kernel columns), a product per kernel column is too shallow, and copies pay.
+FEW_CHANNELS = 32
+# From so many channels and filters on, the products outweigh Winograd's transforms.
+MANY_CHANNELS = 12
+
+
+class Way(Protocol):
+    """A way to compute a convolution; `Direct` documents the methods."""
+
+    def slide(self, x: np.ndarray, weights: np.ndarray, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
+        """Slide the kernel over a canvas."""
+
+    def weight_gradient(self, x: np.ndarray, delta: np.ndarray, rows: slice) -> np.ndarray:
+        """Sum delta times window over all pixels."""
+
+
+class Convolution:
+    """The arithmetic of one layer on canvases of one frame, stride 1.
+
+    Whether zeros are added around the image (`same`, `full`) or not (`valid`) shows only in the two regions: the
+    canvas is zero outside of `source` anyway.
+
+    Parameters
+    ----------
+    frame : Frame
+        Of every canvas that is passed in.
+    shape : (filters, channels, height, width)
+        Shape of the weights.
+    source, result : Region
+        Where the layer's input and output lie in the frame.
+    scratch : Scratch
+    """
+
+    def __init__(
+        self, frame: Frame, shape: tuple[int, int, int, int], source: Region, result: Region, scratch: Scratch
+    ):
+        filters, channels, height, width = shape
+        self.source, self.result = source, result
+        lead = ((height - 1) // 2, (width - 1) // 2)
+        mirrored = (height - 1 - lead[0], width - 1 - lead[1])
+        turned = (channels, filters, height, width)
+        self.forward_way = choose(shape)(frame, shape, lead, scratch)
+        self.backward_way = choose(turned)(frame, turned, mirrored, scratch)
+        # Shifting x one way is shifting delta the other way: with few filters, delta is what is cheap to unfold.
+        self.swaps = channels * width > FEW_CHANNELS >= filters * width
+
+    def forward(self, x: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Convolve; yields rows of the frame and their result without bias, as `Direct.slide` does."""
+        return self.forward_way.slide(x, weights, self.result.row_range)
+
+    def input_gradient(self, delta: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Back-propagate `delta` to the layer's input: a convolution with the weights turned half round."""
+        turned = weights[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        return self.backward_way.slide(delta, turned, self.source.row_range)
+
+    def weight_gradient(self, x: np.ndarray, delta: np.ndarray) -> np.ndarray:
+        """Gradient with respect to the weights.
+
+        Parameters
+        ----------
+        x, delta : ndarray
+            Canvases of the layer's input and of the gradient with respect to its output.
+
+        Returns
+        -------
+        ndarray, shape (filters, channels, height, width)
+        """
+        if self.swaps:
+            turned = self.backward_way.weight_gradient(delta, x, self.source.row_range)
+            return turned[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
+        return self.forward_way.weight_gradient(x, delta, self.result.row_range)
+
+
+def choose(shape: tuple[int, int, int, int]) -> type[Direct] | type[Unfolded] | type[Winograd]:
+    """Choose the fastest way for weights of this shape (filters, channels, height, width)."""
+    filters, channels, height, width = shape
+    if channels * width <= FEW_CHANNELS:
+        return Unfolded
+    if height in ROWS_TOGETHER and min(filters, channels) >= MANY_CHANNELS:
+        return Winograd
+    return Direct
