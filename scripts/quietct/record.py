@@ -11,7 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np  # noqa: F401  loads the BLAS that blas_kernels looks at
 import yaml
+from threadpoolctl import threadpool_info
 
 from quietct import __version__
 from quietct.files import written_whole
@@ -36,7 +38,12 @@ def record_run(record_path: str | Path, config: str) -> None:
         "commit": git_commit(),
         "python": sys.version.split()[0],
         "packages": package_versions(),
-        "machine": {"platform": platform.platform(), "processor": processor_name(), "cores": os.cpu_count()},
+        "machine": {
+            "platform": platform.platform(),
+            "processor": processor_name(),
+            "cores": os.cpu_count(),
+            "blas": blas_kernels(),
+        },
     }
     with written_whole(record_path) as partial:
         partial.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True), encoding="utf-8")
@@ -67,6 +74,12 @@ def git_commit() -> str | None:
         return f"{commit}+changes" if git("status", "--porcelain", "--", ".") else commit
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def blas_kernels() -> list[str]:
+    """Name NumPy's BLAS and the kernels that it has chosen; these decide the last bits of all results."""
+    facts = [library for library in threadpool_info() if library["user_api"] == "blas"]
+    return [f"{blas['internal_api']} {blas['version']} {blas.get('architecture', '')}".strip() for blas in facts]
 
 
 def processor_name() -> str:

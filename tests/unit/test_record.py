@@ -16,6 +16,7 @@ def test_the_record_holds_a_usable_config_the_versions_and_the_machine(tmp_path)
     assert found["packages"]["numpy"] == metadata.version("numpy")
     assert found["machine"]["cores"] >= 1
     assert found["machine"]["processor"]
+    assert any("openblas" in name or "mkl" in name or "blis" in name for name in found["machine"]["blas"])
     assert found["python"].count(".") == 2
 
 
