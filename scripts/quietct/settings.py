@@ -15,6 +15,7 @@ from jsonschema.exceptions import best_match
 
 from quietct.errors import UserError
 from quietct.methods import VARIANTS, base_variant
+from quietct.nn.architecture import Architecture
 
 
 def canonical_json(value: Any) -> str:
@@ -122,11 +123,12 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
     if low >= high:
         raise UserError(f"{where}: window_hu is [{low}, {high}], but the first number must be the lower one.")
     for name, network in config["networks"].items():
-        filters = network["layers"][-1]["filters"]
-        if filters != 1:
-            raise UserError(
-                f"{where}: networks.{name}.layers ends with {filters} filters, but the last layer must have 1."
-            )
+        try:
+            architecture = Architecture.from_config(network)
+            if "size" in config["patches"]:
+                architecture.place(1, config["patches"]["size"], config["patches"]["size"])
+        except UserError as error:
+            raise UserError(f"{where}: networks.{name}: {error}") from None
     for name, rules in config["variants"].items():
         kind = base_variant(name)
         if kind is None:

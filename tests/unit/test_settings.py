@@ -13,7 +13,7 @@ from quietct.settings import (
     schema_keys,
 )
 
-CONFIGS = ("config", "article", "chen2017", "real_slices")
+CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +90,15 @@ def test_article_config_has_the_numbers_of_the_article(repository):
         ("patches.layout", "quadrants", ["patches.", "remove it"]),
         ("patches.min_body_fraction", 1.5, ["patches.min_body_fraction is 1.5", "at most 1"]),
         ("networks.small.layers", [{"filters": 1, "kernel": 4}], ["layers[0].kernel is 4", "odd"]),
-        ("networks.small.layers", [{"filters": 2, "kernel": 3}], ["small.layers ends with 2", "must have 1"]),
+        ("networks.small.layers", [{"filters": 2, "kernel": 3}], ["networks.small: The last layer", "one filter"]),
+        ("networks.small.layers", [{"filters": 1, "kernel": 3, "padding": "valid"}], ["networks.small", "`padding: full`"]),
+        ("networks.small.layers", [{"filters": 1, "kernel": 3, "add": 0}], ["networks.small: ", "keep one"]),
+        ("networks.small.layers", [{"filters": 1, "kernel": 3, "add": 1}, {"filters": 1, "kernel": 3}],
+         ["networks.small: Layer 1 adds layer 1"]),
+        ("networks.small.layers", [{"filters": 1, "kernel": 3, "add": -1}], ["layers[0].add is -1", "at least 0"]),
+        ("networks.small.layers",
+         [{"filters": 1, "kernel": 41, "padding": "valid"}, {"filters": 1, "kernel": 41, "padding": "full"}],
+         ["networks.small: Images of", "too small"]),
         ("networks.small.initialiser", {"kind": "normal"}, ["initialiser lacks the key std"]),
         ("networks.median", {"layers": [{"filters": 1, "kernel": 3}], "residual": True, "initialiser": {"kind": "he"}},
          ["networks.median has the name of a baseline"]),

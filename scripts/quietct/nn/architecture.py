@@ -90,6 +90,8 @@ class Architecture:
         last = len(config["layers"]) - 1
         layers = [{"relu": k < last, **layer} for k, layer in enumerate(config["layers"])]
         if layers and config.get("residual"):
+            if "add" in layers[-1]:
+                raise UserError("The last layer has `add` beside `residual: true`, which adds the input; keep one.")
             layers[-1]["add"] = 0
         return cls(tuple(Layer(**layer) for layer in layers))
 
