@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,20 +15,25 @@ from tqdm import tqdm
 from quietct.ct.volume import new_volume, open_volume, to_int16
 from quietct.evaluation.baselines import load_baseline
 from quietct.nn.checkpoint import load_network
-from quietct.nn.inference import denoise_image
+from quietct.nn.inference import TiledInference
 
 logger = logging.getLogger(__name__)
 
 
-def load_denoiser(path: str | Path) -> Callable[[np.ndarray], np.ndarray]:
+@contextmanager
+def opened_denoiser(
+    path: str | Path, shape: tuple[int, int], threads: int = 1
+) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
     """Read weights.npz or the .json of a tuned baseline as a function from noisy to denoised HU of a slice."""
     if Path(path).suffix == ".json":
-        return load_baseline(path)
+        yield load_baseline(path)
+        return
     network, description = load_network(path)
-    return lambda hu: denoise_image(network, description["normalisation"], hu)
+    with TiledInference(network, *shape, threads=threads) as inference:
+        yield lambda hu: inference.denoise_hu(hu, description["normalisation"])
 
 
-def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path) -> None:
+def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path, threads: int = 1) -> None:
     """Denoise a volume slice by slice.
 
     Parameters
@@ -38,14 +44,20 @@ def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path) -
         int16 HU volume (slices, rows, columns).
     denoised : path
         The volume to write, of the same shape.
+    threads : int
+        Workers of a network; does not change the result.
 
     Raises
     ------
     UserError
         If a file is absent or is none of ours.
     """
-    denoiser, volume = load_denoiser(model), open_volume(noisy)
-    with threadpool_limits(1, "blas"), new_volume(denoised, volume.shape) as result:
+    volume = open_volume(noisy)
+    with (
+        threadpool_limits(1, "blas"),
+        opened_denoiser(model, volume.shape[1:], threads) as denoiser,
+        new_volume(denoised, volume.shape) as result,
+    ):
         for k in tqdm(range(len(volume)), desc="Denoising", unit="slice", disable=not sys.stderr.isatty(), leave=False):
             result[k] = to_int16(denoiser(volume[k]))
     logger.info("Denoised %d slices with %s.", len(volume), model)

@@ -19,9 +19,10 @@ from quietct.ct.volume import open_volume, preview_index, to_int16
 from quietct.errors import UserError
 from quietct.evaluation.metrics import psnr_db
 from quietct.files import written_whole
+from quietct.nn.architecture import Architecture
 from quietct.nn.checkpoint import load_state, save_network, save_state
-from quietct.nn.inference import denoise_image
-from quietct.nn.network import Architecture, Network
+from quietct.nn.inference import TiledInference
+from quietct.nn.network import Network
 from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
 
@@ -161,12 +162,13 @@ def train_network(
     clean_volume = open_volume(preview_clean)
     k = preview_index(clean_volume, preview_slice, preview_clean)
     noisy_slice, clean_slice = open_volume(preview_noisy)[k], clean_volume[k]
+    rows, columns = noisy_slice.shape
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])
 
     def observe(epoch: int) -> dict[str, float]:
         # Weights that are about to diverge can give values beyond any HU.
         with np.errstate(over="ignore", invalid="ignore"):
-            image = to_int16(np.nan_to_num(denoise_image(network, normalisation, noisy_slice)))
+            image = to_int16(np.nan_to_num(inference.denoise_hu(noisy_slice, normalisation)))
         if epoch in frames:
             trainer.state.snapshots[epoch] = image
         psnr = psnr_db(image, clean_slice, window_hu)
@@ -181,6 +183,7 @@ def train_network(
     title = f"{names['network']} {names['variant']} seed {seed}"
     steps = trainer.epochs * trainer.steps_per_epoch
     with (
+        TiledInference(network, rows, columns, threads) as inference,
         logging_redirect_tqdm(),
         tqdm(total=steps, initial=trainer.state.step, desc=title, disable=not sys.stderr.isatty(), leave=False) as bar,
     ):

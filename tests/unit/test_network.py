@@ -207,35 +207,50 @@ def test_gradient_stops_where_a_relu_gave_zero(dtype):
     columns=st.integers(13, 40),
     tile_rows=st.integers(1, 40),
     threads=st.integers(1, 3),
+    kind=st.sampled_from(["processes", "threads"]),
 )
-def test_tiles_equal_the_whole_image_bit_for_bit(name, rows, columns, tile_rows, threads):
+def test_tiles_equal_the_whole_image_bit_for_bit(name, rows, columns, tile_rows, threads, kind):
     network, rng = random_network(NETWORKS[name], np.float32)
     image = rng.standard_normal((rows, columns), dtype=np.float32)
-    tiled = TiledInference(network, rows, columns, threads, tile_pixels=tile_rows * columns)
-    np.testing.assert_array_equal(tiled(image), network.apply(image[None, None])[0, 0])
+    with TiledInference(network, rows, columns, threads, tile_pixels=tile_rows * columns, kind=kind) as tiled:
+        np.testing.assert_array_equal(tiled(image), network.apply(image[None, None])[0, 0])
 
 
 def test_tiles_of_a_large_network_equal_the_whole_slice_bit_for_bit():
     network, rng = random_network(stack((64, 9), (32, 3), (1, 5)), np.float32)
     image = rng.standard_normal((300, 512), dtype=np.float32)
-    tiled = TiledInference(network, *image.shape, tile_pixels=20000)
-    assert len(tiled.tiles) > 5
-    np.testing.assert_array_equal(tiled(image), network.apply(image[None, None])[0, 0])
+    with TiledInference(network, *image.shape, tile_pixels=20000) as tiled:
+        assert len(tiled.tiles) > 5
+        np.testing.assert_array_equal(tiled(image), network.apply(image[None, None])[0, 0])
+
+
+@pytest.mark.parametrize("kind", ["processes", "threads"])
+def test_tiles_use_the_weights_of_the_moment(kind):
+    network, rng = random_network(NETWORKS["chen2017_narrow"], np.float32)
+    image = rng.standard_normal((40, 30), dtype=np.float32)
+    with TiledInference(network, *image.shape, threads=2, kind=kind) as tiled:
+        before = tiled(image)
+        network.parameters += np.float32(0.1)
+        np.testing.assert_array_equal(tiled(image), network.apply(image[None, None])[0, 0])
+    assert not np.array_equal(before, network.apply(image[None, None])[0, 0])
 
 
 def test_memory_of_tiled_inference_does_not_grow_with_the_rows():
     def size(rows):
-        tiled = TiledInference(Network(NETWORKS["chen2017_narrow"]), rows, 64, tile_pixels=64 * 64)
-        tiled(np.zeros((rows, 64), np.float32))
-        return max(max(canvas.nbytes for canvas in w.activations) for w in tiled._workspaces[0].values())
+        with TiledInference(Network(NETWORKS["chen2017_narrow"]), rows, 64, tile_pixels=64 * 64) as tiled:
+            tiled(np.zeros((rows, 64), np.float32))
+            return sum(canvas.nbytes for workspace in tiled._workspaces.values() for canvas in workspace.activations)
 
-    assert size(10_000) == size(1000)
+    assert size(64 * 100) == size(64 * 10)
 
 
 def test_image_of_another_size_is_refused():
     network, _ = random_network(ARTICLE)
-    with pytest.raises(ValueError, match=r"must have shape \(8, 9\), not \(9, 8\)"):
-        TiledInference(network, 8, 9)(np.zeros((9, 8)))
+    with (
+        TiledInference(network, 8, 9) as tiled,
+        pytest.raises(ValueError, match=r"must have shape \(8, 9\), not \(9, 8\)"),
+    ):
+        tiled(np.zeros((9, 8)))
     with pytest.raises(ValueError, match=r"must have shape \(1, 1, 8, 9\), not \(2, 1, 8, 9\)"):
         Workspace(network, 1, 8, 9).forward(np.zeros((2, 1, 8, 9)))
 

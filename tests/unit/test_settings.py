@@ -91,7 +91,7 @@ def test_article_config_has_the_numbers_of_the_article(repository):
         ("patches.min_body_fraction", 1.5, ["patches.min_body_fraction is 1.5", "at most 1"]),
         ("networks.small.layers", [{"filters": 1, "kernel": 4}], ["layers[0].kernel is 4", "odd"]),
         ("networks.small.layers", [{"filters": 2, "kernel": 3}], ["networks.small: The last layer", "one filter"]),
-        ("networks.small.layers", [{"filters": 1, "kernel": 3, "padding": "valid"}], ["networks.small", "`padding: full`"]),
+        ("networks.small.layers", [{"filters": 1, "kernel": 3, "padding": "valid"}], ["small: ", "`padding: full`"]),
         ("networks.small.layers", [{"filters": 1, "kernel": 3, "add": 0}], ["networks.small: ", "keep one"]),
         ("networks.small.layers", [{"filters": 1, "kernel": 3, "add": 1}, {"filters": 1, "kernel": 3}],
          ["networks.small: Layer 1 adds layer 1"]),

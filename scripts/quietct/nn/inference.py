@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import numpy as np
 
 from quietct.nn.network import Network, Workspace
+from quietct.nn.workers import Workers, shared_array
 
 # About so many pixels go through the network at a time.
 TILE_PIXELS = 65536
 
 
 class TiledInference:
-    """A network for images of one size, with memory for one tile per thread.
+    """A network for images of one size. A context manager, which leaves no worker behind.
 
     A tile is a strip of rows as wide as the image: rows lie one after the other in memory. Each is read with the
     rows around it that decide its output, so that the result is that of the whole image to the last bit.
@@ -22,26 +23,48 @@ class TiledInference:
     Parameters
     ----------
     network : Network
+        Each call uses its parameters as they then are.
     rows, columns : int
         Size of the images.
     threads : int
         Tiles that are computed at the same time; does not change the result.
     tile_pixels : int
         Size of a tile; does not change the result.
+    kind : {'', 'processes', 'threads'}
+        As in `Workers`.
     """
 
-    def __init__(self, network: Network, rows: int, columns: int, threads: int = 1, tile_pixels: int = TILE_PIXELS):
-        self.network, self.shape, self.threads = network, (rows, columns), threads
-        height = max(tile_pixels // columns, 1)
+    def __init__(
+        self,
+        network: Network,
+        rows: int,
+        columns: int,
+        threads: int = 1,
+        tile_pixels: int = TILE_PIXELS,
+        kind: str = "",
+    ):
+        self.network = network
+        # Each worker gets a tile at least, and each tile its share of the rows.
+        count = max(-(-rows * columns // tile_pixels), min(threads, rows))
+        edges = [rows * k // count for k in range(count + 1)]
         self.tiles = [
-            (
-                start,
-                min(start + height, rows),
-                *network.architecture.rows_needed(start, min(start + height, rows), rows),
-            )
-            for start in range(0, rows, height)
+            (start, stop, *network.architecture.rows_needed(start, stop, rows))
+            for start, stop in pairwise(edges)
         ]
-        self._workspaces: list[dict[int, Workspace]] = [{} for _ in range(threads)]
+        dtype = network.parameters.dtype
+        self._parameters = shared_array(network.parameters.shape, dtype)
+        self._image, self._result = shared_array((rows, columns), dtype), shared_array((rows, columns), dtype)
+        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._workers = Workers(self._compute_tiles, min(threads, count), kind)
+
+    def __enter__(self) -> TiledInference:
+        """Start the workers."""
+        self._workers.__enter__()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Stop the workers."""
+        self._workers.__exit__(*error)
 
     def __call__(self, image: np.ndarray) -> np.ndarray:
         """Run one image through the network.
@@ -58,41 +81,39 @@ class TiledInference:
         ------
         ValueError
             If the image has another size.
+        WorkerLostError
+            If a worker process has been killed or has ended.
         """
-        if image.shape != self.shape:
-            raise ValueError(f"the image must have shape {self.shape}, not {image.shape}")
-        result = np.empty(self.shape, self.network.parameters.dtype)
-        if self.threads == 1:
-            self._compute(0, image, result)
-        else:
-            with ThreadPoolExecutor(self.threads) as pool:
-                list(pool.map(lambda thread: self._compute(thread, image, result), range(self.threads)))
-        return result
+        if image.shape != self._image.shape:
+            raise ValueError(f"the image must have shape {self._image.shape}, not {image.shape}")
+        self._image[...], self._parameters[...] = image, self.network.parameters
+        self._workers.run(None)
+        return self._result.copy()
 
-    def _compute(self, thread: int, image: np.ndarray, result: np.ndarray) -> None:
-        """Compute every `threads`-th tile."""
-        known = self._workspaces[thread]
-        for start, stop, first, last in self.tiles[thread :: self.threads]:
-            if last - first not in known:
-                known[last - first] = Workspace(self.network, 1, last - first, self.shape[1])
-            output = known[last - first].forward(image[None, None, first:last])
-            result[start:stop] = output[0, 0, start - first : stop - first]
+    def denoise_hu(self, hu: np.ndarray, normalisation: Mapping[str, float]) -> np.ndarray:
+        """Denoise one image in its own units.
 
+        Parameters
+        ----------
+        hu : ndarray, shape (rows, columns)
+        normalisation : mapping
+            {'shift_hu', 'scale_hu'}: the network sees (HU - shift) / scale, and its output is taken back to HU.
 
-def denoise_image(network: Network, normalisation: Mapping[str, float], hu: np.ndarray) -> np.ndarray:
-    """Denoise one image.
+        Returns
+        -------
+        ndarray, shape (rows, columns)
+            HU.
+        """
+        shift, scale = np.float32(normalisation["shift_hu"]), np.float32(normalisation["scale_hu"])
+        return self((hu - shift) / scale) * scale + shift
 
-    Parameters
-    ----------
-    network : Network
-    normalisation : mapping
-        {'shift_hu', 'scale_hu'}: the network sees (HU - shift) / scale, and its output is taken back to HU.
-    hu : ndarray, shape (rows, columns)
-
-    Returns
-    -------
-    ndarray of float32, shape (rows, columns)
-        HU.
-    """
-    shift, scale = np.float32(normalisation["shift_hu"]), np.float32(normalisation["scale_hu"])
-    return TiledInference(network, *hu.shape)((hu - shift) / scale) * scale + shift
+    def _compute_tiles(self, worker: int, _: object) -> None:
+        """Compute one worker's tiles: number `worker`, `worker` + count, ..."""
+        if worker and self._workers.kind == "processes":
+            self.network.parameters[...] = self._parameters
+        for start, stop, first, last in self.tiles[worker :: self._workers.count]:
+            key = (worker, last - first)
+            if key not in self._workspaces:
+                self._workspaces[key] = Workspace(self.network, 1, last - first, self._image.shape[1])
+            output = self._workspaces[key].forward(self._image[None, None, first:last])
+            self._result[start:stop] = output[0, 0, start - first : stop - first]
