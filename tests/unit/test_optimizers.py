@@ -36,6 +36,13 @@ def test_first_step_of_adam_has_the_size_of_the_learning_rate():
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
+def test_optimisers_leave_the_gradient_as_it_is(kind):
+    optimiser, gradient = make_optimiser(CONFIGS[kind], 3), np.array([1, -2, 3], np.float32)
+    optimiser.update(np.ones(3, np.float32), gradient, 0.1)
+    np.testing.assert_array_equal(gradient, [1, -2, 3])
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
 def test_optimisers_equal_pytorch(kind):
     torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
     parameter = torch.nn.Parameter(torch.ones(7, dtype=torch.float64))

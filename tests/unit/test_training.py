@@ -1,6 +1,7 @@
 """Training: it learns, is reproducible, survives kill -9, and says when it diverges."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -11,10 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from quietct.ct.volume import new_volume
 from quietct.errors import UserError
+from quietct.nn import gradients
 from quietct.nn.checkpoint import load_network, load_state, save_network, save_state
+from quietct.nn.inference import TiledInference
 from quietct.nn.network import Architecture, Network
 from quietct.nn.training import TrainingDivergedError, TrainingState, draw_orientation, snapshot_epochs
 from quietct.training_job import PatchSet, train_network
@@ -102,11 +106,55 @@ def test_history_tells_what_the_variant_did(data):
     assert rows[0]["loss"] == ""
 
 
-def test_same_seed_gives_the_same_bytes_for_any_number_of_threads(data):
+@pytest.mark.parametrize("threads", [2, 3])
+def test_same_seed_gives_the_same_bytes_for_any_number_of_threads(data, threads, monkeypatch):
+    monkeypatch.setattr(gradients, "MICRO_BATCH_PIXELS", 24 * 24)  # so that each patch can have its worker
     first = train(data, "first", variant=BOTH, threads=1)
-    second = train(data, "second", variant=BOTH, threads=2)
+    second = train(data, "second", variant=BOTH, threads=threads)
     for name in FILES:
         assert first[name].read_bytes() == second[name].read_bytes()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are processes on Linux alone")
+@pytest.mark.parametrize("killed_at", [1, 2, 11])
+def test_a_killed_worker_ends_the_job_with_one_sentence_and_a_rerun_ends_with_the_same_bytes(
+    data, killed_at, monkeypatch
+):
+    monkeypatch.setattr(gradients, "MICRO_BATCH_PIXELS", 24 * 24)
+    training = TRAINING | {"checkpoint_seconds": 1000}
+    whole = train(data, "whole", variant=BOTH, training=training)
+    batch, parent, calls = PatchSet.batch, os.getpid(), []
+
+    def deadly(self, indices):
+        calls.append(indices)
+        if os.getpid() != parent and len(calls) > 2 * killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return batch(self, indices)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PatchSet, "batch", deadly)
+        with pytest.raises(UserError, match=r"^Worker process 2 of 2 was killed by signal 9 .*`batch_size`[^.]*\.$"):
+            train(data, "killed", variant=BOTH, training=training, threads=2)
+    assert not multiprocessing.active_children()
+    with np.load(data / "killed" / "checkpoint.npz") as checkpoint:
+        assert json.loads(str(checkpoint["facts"]))["step"] >= killed_at
+    resumed = train(data, "killed", variant=BOTH, training=training, threads=2)
+    for name in FILES:
+        assert resumed[name].read_bytes() == whole[name].read_bytes()
+
+
+def test_the_preview_is_denoised_with_one_blas_thread(data, monkeypatch):
+    seen = []
+    denoise = TiledInference.denoise_hu
+
+    def recorded(*arguments):
+        seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        return denoise(*arguments)
+
+    monkeypatch.setattr(TiledInference, "denoise_hu", recorded)
+    with threadpool_limits(2, "blas"):
+        train(data)
+    assert set(seen) == {1}
 
 
 def test_another_seed_gives_another_network(data):

@@ -33,7 +33,7 @@ def test_relative_noise_is_a_falling_fraction_of_the_gradient():
 def test_noise_is_added_to_every_gradient_with_the_stated_deviation():
     gradient = np.repeat([2.0, -1.0], [90_000, 1000])
     noise = GradientNoise("absolute", 0.09, 0.55)
-    sigma, ratio = noise.add(gradient, [90_000, 1000], 0, np.random.default_rng(1))
+    sigma, ratio = noise.add(gradient, np.array([90_000, 1000]), 0, np.random.default_rng(1))
     weights, bias = gradient[:90_000], gradient[90_000:]
     assert sigma == pytest.approx(0.3)
     assert ratio == pytest.approx(0.3 / np.sqrt((90_000 * 4 + 1000) / 91_000))
@@ -45,7 +45,7 @@ def test_noise_is_added_to_every_gradient_with_the_stated_deviation():
 def test_relative_noise_uses_each_arrays_own_size():
     gradient = np.repeat(np.array([10, -3, 0.1], np.float32), [50_000, 1, 50_000])
     noise = GradientNoise("relative", 0.5, 0.55)
-    sigma, _ = noise.add(gradient, [50_000, 1, 50_000], 0, np.random.default_rng(1))
+    sigma, _ = noise.add(gradient, np.array([50_000, 1, 50_000]), 0, np.random.default_rng(1))
     assert gradient[:50_000].std() == pytest.approx(5, rel=0.02)
     assert gradient[50_001:].std() == pytest.approx(0.05, rel=0.02)
     assert sigma == pytest.approx(np.sqrt((25 + 0.0025) / 2), rel=1e-4)
@@ -53,14 +53,17 @@ def test_relative_noise_uses_each_arrays_own_size():
 
 def test_noise_relative_to_a_gradient_of_zeros_is_zero():
     gradient = np.zeros(5, np.float32)
-    assert GradientNoise("relative", 0.5, 0.55).add(gradient, [4, 1], 0, np.random.default_rng(1)) == (0, np.inf)
+    assert GradientNoise("relative", 0.5, 0.55).add(gradient, np.array([4, 1]), 0, np.random.default_rng(1)) == (
+        0,
+        np.inf,
+    )
     assert not gradient.any()
 
 
 @pytest.mark.filterwarnings("error")
 def test_a_large_gradient_does_not_overflow_in_its_root_mean_square():
     gradient = np.full(100, 1e30, np.float32)
-    sigma, ratio = GradientNoise("relative", 0.5, 0.55).add(gradient, [90, 10], 0, np.random.default_rng(1))
+    sigma, ratio = GradientNoise("relative", 0.5, 0.55).add(gradient, np.array([90, 10]), 0, np.random.default_rng(1))
     assert sigma == pytest.approx(0.5e30)
     assert ratio == pytest.approx(0.5)
 

@@ -98,7 +98,7 @@ class Trainer:
         network.initialise(self._stream(INITIAL_WEIGHTS, crc32(stream.encode())), **initialiser)
         self.optimiser = make_optimiser(settings["optimiser"], network.parameters.size, network.parameters.dtype)
         self.state = TrainingState(network.parameters, self.optimiser.state)
-        self._array_sizes = [array.size for layer in network.layers for array in layer]
+        self._array_sizes = np.array([array.size for layer in network.layers for array in layer])
         self._before = network.parameters.copy()
 
     def resume(self, state: TrainingState) -> None:
@@ -165,13 +165,14 @@ class Trainer:
         order = np.arange(self.patches)
         if self.settings.get("shuffle", True):
             self._stream(ORDER, epoch).shuffle(order)
-        size = self.settings["batch_size"]
-        for k in range(state.step % self.steps_per_epoch, self.steps_per_epoch):
+        size, done = self.settings["batch_size"], state.step % self.steps_per_epoch
+        orientations = self._orientations(range(state.step, state.step - done + self.steps_per_epoch))
+        for k, orientation in enumerate(orientations, start=done):
             np.copyto(self._before, parameters)
             # The training set is a memory-mapped file: sorted reads are sequential reads.
             indices = np.sort(order[k * size : (k + 1) * size])
             try:
-                loss, facts = self._step(batch_gradient, indices, epoch)
+                loss, facts = self._step(batch_gradient, indices, orientation, epoch)
             except WorkerLostError:
                 save(state)
                 raise
@@ -186,15 +187,20 @@ class Trainer:
             state.step += 1
             yield facts
 
-    def _step(self, batch_gradient: BatchGradient, indices: np.ndarray, epoch: int) -> tuple[float, dict[str, float]]:
+    def _orientations(self, steps: range) -> list[tuple[int, bool]]:
+        """Choose how the batches of some steps are turned; one after the other this takes a fifth of the time."""
+        if not self.settings["augment"]:
+            return [(0, False)] * len(steps)
+        return [draw_orientation(self.patch_shape, self._stream(AUGMENTATION, step)) for step in steps]
+
+    def _step(
+        self, batch_gradient: BatchGradient, indices: np.ndarray, orientation: tuple[int, bool], epoch: int
+    ) -> tuple[float, dict[str, float]]:
         """Descend once. Returns the loss before the step, and what the history tells about it."""
-        step, facts = self.state.step, {}
-        turns, flip, dilation = 0, False, 0.0
-        if self.settings["augment"]:
-            turns, flip = draw_orientation(self.patch_shape, self._stream(AUGMENTATION, step))
+        step, facts, dilation = self.state.step, {}, 0.0
         if self.variant.dilation:
             facts["dilation_lambda"] = dilation = self.variant.dilation.factor(epoch)
-        loss, gradient = batch_gradient(indices, dilation, turns, flip)
+        loss, gradient = batch_gradient(indices, dilation, *orientation)
         with np.errstate(over="ignore", invalid="ignore"):  # _rest_of_epoch looks for what is not finite
             if self.variant.gradient_noise:
                 rng = self._stream(GRADIENT_NOISE, step)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,15 +57,13 @@ class GradientNoise:
             return np.full_like(rms, np.sqrt(self.strength / (1 + step) ** self.gamma))
         return self.strength * rms * (1 + step) ** (-self.gamma / 2)
 
-    def add(
-        self, gradient: np.ndarray, sizes: Sequence[int], step: int, rng: np.random.Generator
-    ) -> tuple[float, float]:
+    def add(self, gradient: np.ndarray, sizes: np.ndarray, step: int, rng: np.random.Generator) -> tuple[float, float]:
         """Add noise in place to the gradient of all parameters.
 
         Parameters
         ----------
         gradient : ndarray, shape (n_parameters,)
-        sizes : sequence of int
+        sizes : ndarray of int
             Sizes of the arrays that it holds one after the other: each layer's weights, then its bias.
         step : int
             Optimiser step, from 0.
@@ -79,15 +77,15 @@ class GradientNoise:
         ratio : float
             `sigma` divided by the root mean square of the gradient.
         """
-        starts = np.cumsum([0, *sizes[:-1]])
+        starts = np.cumsum(sizes) - sizes
         squares = np.add.reduceat(np.square(gradient, dtype=np.float64), starts)  # float64 does not overflow
-        sigma = self.sigma(step, np.sqrt(squares / sizes))
         noise = standard_normal(gradient.size, rng, gradient.dtype)
-        noise *= np.repeat(sigma.astype(gradient.dtype), sizes)
+        noise *= np.repeat(self.sigma(step, np.sqrt(squares / sizes)).astype(noise.dtype), sizes)
         gradient += noise
-        mean = math.sqrt(np.dot(np.square(sigma), sizes) / gradient.size)
-        rms = math.sqrt(squares.sum() / gradient.size)
-        return mean, mean / rms if rms else math.inf
+        # The mean over all is what one array of everything would have.
+        rms = np.sqrt(squares.sum() / gradient.size)
+        sigma = float(self.sigma(step, rms))
+        return sigma, sigma / float(rms) if rms else math.inf
 
 
 @dataclass(frozen=True)
@@ -149,6 +147,8 @@ def standard_normal(size: int, rng: np.random.Generator, dtype: Any) -> np.ndarr
     radius *= -2
     np.sqrt(radius, out=radius)
     angle *= 2 * math.pi
-    normal = np.stack([np.cos(angle), np.sin(angle)])
+    normal = np.empty((2, radius.size), dtype)
+    np.cos(angle, out=normal[0])
+    np.sin(angle, out=normal[1])
     normal *= radius
     return normal.reshape(-1)[:size]

@@ -107,17 +107,18 @@ class Workers:
         if not self._at_work:
             raise RuntimeError("The workers have not been started, or an error has stopped them.")
         try:
-            self._send(pickle.dumps(message))
+            self._send(message)
             self.task(0, message)
             self._collect()
         except BaseException:
             self._stop()  # what they still do or answer belongs to nothing any more
             raise
 
-    def _send(self, message: bytes) -> None:
+    def _send(self, message: Any) -> None:
+        pickled = pickle.dumps(message) if self._connections else b""  # once for all
         for worker, connection in enumerate(self._connections, start=1):
             try:
-                connection.send_bytes(message)
+                connection.send_bytes(pickled)
             except OSError:
                 raise self._lost(worker) from None
 
@@ -141,7 +142,7 @@ class Workers:
             end = f"ended with status {code}"
         return WorkerLostError(
             f"Worker process {worker + 1} of {self.count} {end}, most often because memory ran out: "
-            "set fewer `threads` or a smaller `batch_size`, or give the job more memory, and start again."
+            "set fewer `threads`, for training also a smaller `batch_size`, or give the job more memory."
         )
 
     def _start(self, worker: int) -> None:
