@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Any, NamedTuple
 from zlib import crc32
 
 import numpy as np
@@ -50,6 +51,25 @@ class TrainingState:
     epoch_loss: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
     snapshots: dict[int, np.ndarray] = field(default_factory=dict)
+
+
+class Chance(NamedTuple):
+    """What is random in one step.
+
+    Attributes
+    ----------
+    indices : ndarray of int
+        Patches of the batch, sorted.
+    turns, flip : int, bool
+        Their orientation, see `quietct.nn.gradients.orient`.
+    noise : Generator or None
+        The stream of gradient noise, if the variant has any.
+    """
+
+    indices: np.ndarray
+    turns: int
+    flip: bool
+    noise: np.random.Generator | None
 
 
 class Trainer:
@@ -98,7 +118,8 @@ class Trainer:
         network.initialise(self._stream(INITIAL_WEIGHTS, crc32(stream.encode())), **initialiser)
         self.optimiser = make_optimiser(settings["optimiser"], network.parameters.size, network.parameters.dtype)
         self.state = TrainingState(network.parameters, self.optimiser.state)
-        self._array_sizes = np.array([array.size for layer in network.layers for array in layer])
+        ends = list(accumulate(array.size for layer in network.layers for array in layer))
+        self._arrays = [slice(start, end) for start, end in pairwise([0, *ends])]
         self._before = network.parameters.copy()
 
     def resume(self, state: TrainingState) -> None:
@@ -161,18 +182,11 @@ class Trainer:
         self, batch_gradient: BatchGradient, save: Callable[[TrainingState], None]
     ) -> Iterator[dict[str, float]]:
         """Do the steps of this epoch that are not done yet."""
-        epoch, state, parameters = self.epoch, self.state, self.network.parameters
-        order = np.arange(self.patches)
-        if self.settings.get("shuffle", True):
-            self._stream(ORDER, epoch).shuffle(order)
-        size, done = self.settings["batch_size"], state.step % self.steps_per_epoch
-        orientations = self._orientations(range(state.step, state.step - done + self.steps_per_epoch))
-        for k, orientation in enumerate(orientations, start=done):
+        state, parameters, epoch = self.state, self.network.parameters, self.epoch
+        for chance in self._chances(epoch, state.step % self.steps_per_epoch):
             np.copyto(self._before, parameters)
-            # The training set is a memory-mapped file: sorted reads are sequential reads.
-            indices = np.sort(order[k * size : (k + 1) * size])
             try:
-                loss, facts = self._step(batch_gradient, indices, orientation, epoch)
+                loss, facts = self._step(batch_gradient, chance, epoch)
             except WorkerLostError:
                 save(state)
                 raise
@@ -187,24 +201,37 @@ class Trainer:
             state.step += 1
             yield facts
 
-    def _orientations(self, steps: range) -> list[tuple[int, bool]]:
-        """Choose how the batches of some steps are turned; one after the other this takes a fifth of the time."""
-        if not self.settings["augment"]:
-            return [(0, False)] * len(steps)
-        return [draw_orientation(self.patch_shape, self._stream(AUGMENTATION, step)) for step in steps]
+    def _chances(self, epoch: int, done: int) -> Iterator[Chance]:
+        """Draw what is random in the steps of an epoch after the first `done`.
 
-    def _step(
-        self, batch_gradient: BatchGradient, indices: np.ndarray, orientation: tuple[int, bool], epoch: int
-    ) -> tuple[float, dict[str, float]]:
+        For some steps at a time: between two gradients, with nothing of it in the processor's cache, the same takes
+        five times as long.
+        """
+        order = np.arange(self.patches)
+        if self.settings.get("shuffle", True):
+            self._stream(ORDER, epoch).shuffle(order)
+        for first in range(done, self.steps_per_epoch, 64):
+            yield from [self._chance(order, epoch, k) for k in range(first, min(first + 64, self.steps_per_epoch))]
+
+    def _chance(self, order: np.ndarray, epoch: int, k: int) -> Chance:
+        step, size = epoch * self.steps_per_epoch + k, self.settings["batch_size"]
+        turns, flip, noise = 0, False, None
+        if self.settings["augment"]:
+            turns, flip = draw_orientation(self.patch_shape, self._stream(AUGMENTATION, step))
+        if self.variant.gradient_noise:
+            noise = self._stream(GRADIENT_NOISE, step)
+        # The training set is a memory-mapped file: sorted reads are sequential reads.
+        return Chance(np.sort(order[k * size : (k + 1) * size]), turns, flip, noise)
+
+    def _step(self, batch_gradient: BatchGradient, chance: Chance, epoch: int) -> tuple[float, dict[str, float]]:
         """Descend once. Returns the loss before the step, and what the history tells about it."""
         step, facts, dilation = self.state.step, {}, 0.0
         if self.variant.dilation:
             facts["dilation_lambda"] = dilation = self.variant.dilation.factor(epoch)
-        loss, gradient = batch_gradient(indices, dilation, *orientation)
+        loss, gradient = batch_gradient(chance.indices, dilation, chance.turns, chance.flip)
         with np.errstate(over="ignore", invalid="ignore"):  # _rest_of_epoch looks for what is not finite
-            if self.variant.gradient_noise:
-                rng = self._stream(GRADIENT_NOISE, step)
-                sigma, ratio = self.variant.gradient_noise.add(gradient, self._array_sizes, step, rng)
+            if self.variant.gradient_noise and chance.noise:
+                sigma, ratio = self.variant.gradient_noise.add(gradient, self._arrays, step, chance.noise)
                 facts |= {"gradient_noise_sigma": sigma, "gradient_noise_ratio": ratio}
             steps = self.epochs * self.steps_per_epoch
             rate = learning_rate_at(self.settings["schedule"], self.settings["learning_rate"], step, epoch, steps)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,31 +40,22 @@ class GradientNoise:
         strength = config["eta"] if config["mode"] == "absolute" else config["ratio"]
         return cls(config["mode"], strength, config["gamma"])
 
-    def sigma(self, step: int, rms: np.ndarray) -> np.ndarray:
-        """Give the standard deviation of the noise at optimiser step `step` (from 0).
-
-        Parameters
-        ----------
-        step : int
-        rms : ndarray
-            Root mean square of the gradient of one or several arrays of weights or biases.
-
-        Returns
-        -------
-        ndarray of the same shape
-        """
+    def sigma(self, step: int, rms: float) -> float:
+        """Give the standard deviation of the noise at optimiser step `step` (from 0) on a gradient of that RMS."""
         if self.mode == "absolute":
-            return np.full_like(rms, np.sqrt(self.strength / (1 + step) ** self.gamma))
+            return math.sqrt(self.strength / (1 + step) ** self.gamma)
         return self.strength * rms * (1 + step) ** (-self.gamma / 2)
 
-    def add(self, gradient: np.ndarray, sizes: np.ndarray, step: int, rng: np.random.Generator) -> tuple[float, float]:
+    def add(
+        self, gradient: np.ndarray, arrays: Sequence[slice], step: int, rng: np.random.Generator
+    ) -> tuple[float, float]:
         """Add noise in place to the gradient of all parameters.
 
         Parameters
         ----------
         gradient : ndarray, shape (n_parameters,)
-        sizes : ndarray of int
-            Sizes of the arrays that it holds one after the other: each layer's weights, then its bias.
+        arrays : sequence of slice
+            Where each layer's weights and each layer's bias lie in `gradient`; together all of it.
         step : int
             Optimiser step, from 0.
         rng : Generator
@@ -77,15 +68,17 @@ class GradientNoise:
         ratio : float
             `sigma` divided by the root mean square of the gradient.
         """
-        starts = np.cumsum(sizes) - sizes
-        squares = np.add.reduceat(np.square(gradient, dtype=np.float64), starts)  # float64 does not overflow
-        noise = standard_normal(gradient.size, rng, gradient.dtype)
-        noise *= np.repeat(self.sigma(step, np.sqrt(squares / sizes)).astype(noise.dtype), sizes)
+        noise, squares = standard_normal(gradient.size, rng, gradient.dtype), 0.0
+        for array in arrays:
+            part = gradient[array]
+            squares_of_part = float(part.dot(part))
+            noise[array] *= self.sigma(step, math.sqrt(squares_of_part / part.size))
+            squares += squares_of_part
         gradient += noise
-        # The mean over all is what one array of everything would have.
-        rms = np.sqrt(squares.sum() / gradient.size)
-        sigma = float(self.sigma(step, rms))
-        return sigma, sigma / float(rms) if rms else math.inf
+        # The mean of all σ² is the σ² that a single array of all parameters would have.
+        rms = math.sqrt(squares / gradient.size)
+        sigma = self.sigma(step, rms)
+        return sigma, sigma / rms if rms else math.inf
 
 
 @dataclass(frozen=True)
