@@ -12,9 +12,6 @@ faster.
 
 import argparse
 import importlib.util
-import json
-import os
-import platform
 import statistics
 import sys
 import time
@@ -26,10 +23,10 @@ from typing import Any
 import numpy as np
 from contender import Contender
 from memory import KNOWN_HERE, extra_mib
+from table import describe_machine, print_facts, print_table, write_json
 from workloads import WORKLOADS, Workload
 
 from quietct import blas
-from quietct.record import processor_name
 
 # glibc: take memory from one heap, and never give any of it back.
 TUNED_ALLOCATOR = {
@@ -40,7 +37,6 @@ TUNED_ALLOCATOR = {
 MODULES = {"numpy": "with_numpy", "torch": "with_pytorch", "torch_tuned": "with_pytorch", "scipy": "with_scipy"}
 PAUSE_SECONDS = 0.05  # PyTorch's threads keep their cores busy for a while after their work is done
 LARGEST_ERROR = 1e-3  # a contender that is further off computes something else
-# Of the table and the JSON file: heading, and how a number is printed.
 COLUMNS = {
     "workload": ("workload", "{}"),
     "phase": ("phase", "{}"),
@@ -67,10 +63,12 @@ def main() -> None:
     workloads = [WORKLOADS[name] for name in options.workloads]
     if options.quick:
         workloads = [workload.shrunk(samples=4, side=32) for workload in workloads]
+    facts = describe_machine() | {"threads": options.threads}
     with ExitStack() as stack:
         contenders = {name: stack.enter_context(start(name, options)) for name in MODULES}
-        facts = describe(contenders, options.threads)
-        print(*(f"{key}: {value}" for key, value in facts.items()), sep="\n", flush=True)
+        for contender in contenders.values():
+            facts |= contender.ask("facts")
+        print_facts(facts)
         errors = check(contenders, workloads)
         times = take_turns(contenders, workloads, options.rounds, options.seconds)
     rows = []
@@ -78,10 +76,9 @@ def main() -> None:
         for phase in workload.phases:
             row = compare(workload, phase, times) | errors[workload, phase]
             rows.append(row | (memory_of(workload, row, options) if phase != "forward" else {}))
-    print_table(rows)
+    print_table(COLUMNS, rows)
     if options.json:
-        complete = [{column: row.get(column) for column in COLUMNS} | facts for row in rows]
-        options.json.write_text(json.dumps(complete, indent=1) + "\n")
+        write_json(options.json, COLUMNS, rows, facts)
 
 
 def read_options() -> argparse.Namespace:
@@ -119,20 +116,6 @@ def start(name: str, options: argparse.Namespace) -> Contender:
     elif name in ("numpy", "scipy") and not options.blas_default:
         environment = blas.environment()
     return Contender(MODULES[name], options.threads, environment)
-
-
-def describe(contenders: dict[str, Contender], threads: int) -> dict[str, Any]:
-    """Tell what computes, and on what."""
-    facts = {
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-        "threads": threads,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-    }
-    for contender in contenders.values():
-        facts |= contender.ask("facts")
-    return facts
 
 
 def competing(workload: Workload) -> list[str]:
@@ -219,18 +202,6 @@ def memory_of(workload: Workload, row: dict[str, Any], options: argparse.Namespa
         with start(name, options) as contender:
             mib[f"{name}_mib"] = extra_mib(contender, workload, row[f"{name}_layout"])
     return mib
-
-
-def print_table(rows: list[dict[str, Any]]) -> None:
-    """Print the columns that hold anything."""
-    lines = []
-    for column, (heading, shape) in COLUMNS.items():
-        cells = [shape.format(row[column]) if column in row else "" for row in rows]
-        if any(cells):
-            lines.append([heading, *cells])
-    widths = [max(map(len, column)) for column in lines]
-    for cells in zip(*lines, strict=True):
-        print("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":

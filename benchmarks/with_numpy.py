@@ -10,10 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 from workloads import LEARNING_RATE, Workload, numbers
 
-from quietct.nn.conv import LayerWorkspace
-from quietct.nn.gradients import BatchGradient
-from quietct.nn.inference import TiledInference
-from quietct.nn.network import Network, Workspace
+from quietct.nn import BatchGradient, LayerWorkspace, Network, TiledInference, Workspace
 from quietct.nn.optimizers import SGD
 from quietct.nn.workers import Workers, shared_array
 
@@ -65,7 +62,7 @@ class NumpyNetwork:
     @cached_property
     def inference(self) -> TiledInference:
         """The library's way to denoise one large image."""
-        return TiledInference(self.network, *self.x.shape[2:], threads=self.threads)
+        return self.running.enter_context(TiledInference(self.network, *self.x.shape[2:], threads=self.threads))
 
     @cached_property
     def batch_forward(self) -> Workers:

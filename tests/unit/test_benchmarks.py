@@ -1,0 +1,83 @@
+"""The benchmarks run and write what they promise. Nothing here looks at a speed."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+TORCH_IS_MISSING = """
+import runpy, sys
+sys.modules["torch"] = None
+sys.path.insert(0, "benchmarks")
+sys.argv = ["conv_vs_pytorch.py", "--quick"]
+runpy.run_path("benchmarks/conv_vs_pytorch.py", run_name="__main__")
+"""
+
+
+@pytest.fixture
+def python(repository):
+    """Run Python in the repository's root."""
+
+    def run(*words):
+        environment = {**os.environ, "PYTHONPATH": str(repository / "scripts")}
+        return subprocess.run(
+            [sys.executable, *map(str, words)],
+            cwd=repository,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["compare_with_bm3d", "conv_vs_pytorch", "training_throughput"])
+def test_help_explains_each_benchmark(python, name):
+    finished = python(f"benchmarks/{name}.py", "--help")
+    assert finished.returncode == 0, finished.stderr
+    assert "usage" in finished.stdout
+    assert f"benchmarks/{name}.py" in finished.stdout
+
+
+def test_convolution_and_pytorch_agree_and_are_reported(python, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
+    finished = python("benchmarks/conv_vs_pytorch.py", "--quick", "--workloads", "e", "--json", tmp_path / "e.json")
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads((tmp_path / "e.json").read_text())
+    assert [(row["workload"], row["phase"]) for row in rows] == [("e", "forward"), ("e", "train_step")]
+    for row in rows:
+        for other, ratio in (("torch_ms", "ratio"), ("torch_tuned_ms", "ratio_tuned"), ("scipy_ms", "ratio_scipy")):
+            assert row[ratio] == pytest.approx(row[other] / row["numpy_ms"])
+        assert 0 < row["max_relative_error"] < 1e-5
+
+
+def test_unknown_workload_is_named(python):
+    finished = python("benchmarks/conv_vs_pytorch.py", "--workloads", "a,z")
+    assert finished.returncode == 2
+    assert "unknown workload z" in finished.stderr
+
+
+def test_missing_pytorch_is_told_with_the_command_that_installs_it(python):
+    finished = python("-c", TORCH_IS_MISSING)
+    assert finished.returncode == 1
+    assert finished.stderr == "PyTorch is not installed: pip install torch==2.13.0\n"
+
+
+def test_throughput_of_every_variant_is_reported(python, tmp_path):
+    finished = python("benchmarks/training_throughput.py", "--quick", "--threads", 1, "--json", tmp_path / "t.json")
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads((tmp_path / "t.json").read_text())
+    assert [(row["network"], row["batch_size"]) for row in rows] == [
+        ("chen2017", 32),
+        ("chen2017", 1),
+        ("compact", 1),
+        ("article", 4),
+    ]
+    for row in rows:
+        assert row["trainer_to_bare"] == pytest.approx(
+            row["trainer_patches_per_second"] / row["bare_patches_per_second"]
+        )
+        assert min(row["gradient_noise"], row["dilated"], row["dilated_gradient_noise"]) > 0
