@@ -1,5 +1,6 @@
 """Workers do their shares, say how they fail, and leave nothing behind."""
 
+import errno
 import gc
 import json
 import multiprocessing
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 import numpy as np
@@ -226,6 +228,24 @@ def test_a_worker_that_ends_by_itself_is_reported_with_its_status():
 
     with Workers(task, 2) as workers, pytest.raises(WorkerLostError, match=r"process 2 of 2 ended with status 3"):
         workers.run(None)
+
+
+@processes_only
+def test_a_process_that_cannot_be_started_is_reported_and_the_others_are_stopped(monkeypatch):
+    start, started = ForkProcess.start, []
+
+    def start_one(process):
+        if started:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+        started.append(process)
+        start(process)
+
+    monkeypatch.setattr(ForkProcess, "start", start_one)
+    with pytest.raises(
+        WorkerLostError, match=r"process 3 of 3 could not be started \(Resource .*\): set fewer `threads`"
+    ):
+        Workers(kill_self, 3).__enter__()
+    assert not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("kind", KINDS)

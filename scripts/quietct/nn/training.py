@@ -162,9 +162,9 @@ class Trainer:
         WorkerLostError
             If a worker process was killed, as when memory runs out. The state before that step has been saved.
         """
-        settings = self.settings
+        largest = min(self.settings["batch_size"], self.patches)
         with BatchGradient(
-            self.network, settings["loss"], self.batch, self.patch_shape, settings["batch_size"], self.threads
+            self.network, self.settings["loss"], self.batch, self.patch_shape, largest, self.threads
         ) as batch_gradient:
             if not self.state.history:
                 self.state.history.append({"epoch": 0, "step": 0, **observe(0)})

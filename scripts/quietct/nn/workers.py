@@ -23,7 +23,7 @@ from quietct.errors import UserError
 
 
 class WorkerLostError(UserError):
-    """A worker process ended before its work was done."""
+    """A worker process could not be started, or ended before its work was done."""
 
 
 def shared_array(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
@@ -163,9 +163,15 @@ class Workers:
                 # away around a fork itself, and at most tqdm's, whose locks no worker takes.
                 warnings.filterwarnings("ignore", r"This process \(pid=\d+\) is multi-threaded", DeprecationWarning)
                 process.start()
-            theirs.close()  # so that the end of the child closes the pipe
+        except OSError as error:
+            raise WorkerLostError(
+                f"Worker process {worker + 1} of {self.count} could not be started ({error.strerror}): "
+                "set fewer `threads`, or give the job more memory."
+            ) from error
+        else:
             self._others.append(process)
         finally:
+            theirs.close()  # so that the end of the child closes the pipe
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
     def _become_worker(self, worker: int, connection: Connection) -> None:
