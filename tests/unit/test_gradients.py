@@ -47,14 +47,19 @@ def batch(images):
     return lambda indices: (images[0, indices], images[1, indices])
 
 
-@pytest.fixture
-def three_at_a_time(monkeypatch):
-    monkeypatch.setattr(gradients, "MICRO_BATCH_PIXELS", 3 * SHAPE[0] * SHAPE[1] + 7)
+@pytest.fixture(params=["three_samples", "strips"])
+def small_micro_batches(request, monkeypatch):
+    """At most three samples at a time, or strips of half a sample."""
+    pixels = SHAPE[0] * SHAPE[1]
+    monkeypatch.setattr(gradients, "FEWEST_PIXELS", 2 * pixels)
+    monkeypatch.setattr(gradients, "MOST_PIXELS", 3 * pixels)
+    if request.param == "strips":
+        monkeypatch.setattr(gradients, "LARGEST_IMAGE", pixels // 2)
 
 
 @pytest.mark.parametrize("loss", [MEAN, SQUARED], ids=lambda loss: loss["kind"])
 @pytest.mark.parametrize("stack", STACKS)
-def test_gradient_of_the_loss_equals_finite_differences(stack, loss, batch, three_at_a_time):
+def test_gradient_of_the_loss_equals_finite_differences(stack, loss, batch, small_micro_batches):
     network, indices = random_network(np.float64, stack), np.array([3, 4, 8, 9, 15])
     with BatchGradient(network, loss, batch, SHAPE, 5) as batch_gradient:
         _, gradient = batch_gradient(indices)
@@ -66,6 +71,26 @@ def test_gradient_of_the_loss_equals_finite_differences(stack, loss, batch, thre
             below, _ = batch_gradient(indices)
             network.parameters[i] = value
             assert gradient[i] == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-6)
+
+
+def covered(parts, samples, rows):
+    counts = np.zeros((samples, rows), int)
+    for part in parts:
+        counts[part.samples, part.strip.start : part.strip.stop] += 1
+    return counts
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 5, 7, 8, 9, 31, 32, 33, 64, 100])
+@pytest.mark.parametrize("side", [8, 33, 64, 128, 256, 512, 700])
+def test_micro_batches_hold_each_row_of_each_sample_once(samples, side):
+    architecture = Architecture.from_config(STACKS["residual"])
+    parts = gradients.micro_batches(samples, side, side, architecture)
+    np.testing.assert_array_equal(covered(parts, samples, side), 1)
+    largest = max((p.samples.stop - p.samples.start) * (p.strip.stop - p.strip.start) * side for p in parts)
+    assert largest <= max(gradients.MOST_PIXELS, min(side * side, gradients.LARGEST_IMAGE + side))
+    if samples % 8 == 0 and side >= 64:
+        shares = [sum(covered(parts[worker::2], samples, side).ravel()) for worker in (0, 1)]
+        assert max(shares) <= 1.15 * min(shares)
 
 
 def test_scaled_down_gradient_of_the_article_is_a_quarter_of_the_true_one(images, batch):
@@ -81,7 +106,7 @@ def test_scaled_down_gradient_of_the_article_is_a_quarter_of_the_true_one(images
 
 @pytest.mark.parametrize("loss", [MEAN, SQUARED], ids=lambda loss: loss["kind"])
 @pytest.mark.parametrize(("threads", "kind"), SETUPS)
-def test_micro_batches_add_up_to_the_whole_batch(loss, threads, kind, images, batch, three_at_a_time):
+def test_micro_batches_add_up_to_the_whole_batch(loss, threads, kind, images, batch, small_micro_batches):
     network, dilation = random_network(np.float64), 0.05
     workspace = Workspace(network, 20, *SHAPE)
     value, delta = SquaredError.from_config(loss, images[1].size).value_and_gradient(
@@ -95,7 +120,7 @@ def test_micro_batches_add_up_to_the_whole_batch(loss, threads, kind, images, ba
 
 
 @pytest.fixture
-def steps(batch, three_at_a_time):
+def steps(batch, small_micro_batches):
     """Take some steps; return the bytes of all losses and gradients."""
 
     def take(threads, kind):
@@ -115,7 +140,7 @@ def test_gradients_are_the_same_to_the_last_bit_for_any_number_and_kind_of_worke
     assert steps(threads, kind) == steps(1, "")
 
 
-def test_a_gradient_does_not_depend_on_the_batches_before(batch, three_at_a_time):
+def test_a_gradient_does_not_depend_on_the_batches_before(batch, small_micro_batches):
     with BatchGradient(random_network(), MEAN, batch, SHAPE, 20, 2) as batch_gradient:
         fresh = batch_gradient(np.arange(11))
         batch_gradient(np.arange(20), 0.05, turns=2, flip=True)
@@ -134,7 +159,8 @@ def test_a_gradient_is_not_overwritten_by_the_next(batch):
     np.testing.assert_array_equal(first, kept)
 
 
-def test_each_worker_reads_its_own_micro_batches(batch, three_at_a_time):
+def test_each_worker_reads_its_own_micro_batches(batch, monkeypatch):
+    monkeypatch.setattr(gradients, "FEWEST_PIXELS", 2 * SHAPE[0] * SHAPE[1])
     read = gradients.shared_array((20,), np.int64)
 
     def recorded(indices):
@@ -143,11 +169,12 @@ def test_each_worker_reads_its_own_micro_batches(batch, three_at_a_time):
 
     with BatchGradient(random_network(), MEAN, recorded, SHAPE, 20, 3, "processes") as batch_gradient:
         batch_gradient(np.arange(20))
-    owners = read.tolist()
-    first, second, third = owners[0], owners[3], owners[6]
-    assert first == os.getpid()
-    assert len({first, second, third}) == 3
-    assert owners == (3 * [first] + 3 * [second] + 3 * [third]) * 2 + 2 * [first]
+        parts = gradients.micro_batches(20, *SHAPE, batch_gradient.network.architecture)
+    owners = [set(read[part.samples].tolist()) for part in parts]
+    first, second, third = owners[:3]
+    assert first == {os.getpid()}
+    assert len(first | second | third) == 3
+    assert owners == [first, second, third] * 2 + [first, second]
 
 
 def test_no_more_workers_than_micro_batches_are_started(batch):
@@ -160,7 +187,7 @@ def test_a_patch_larger_than_a_micro_batch_is_taken_alone(batch, monkeypatch):
     network = random_network(np.float64)
     with BatchGradient(network, MEAN, batch, SHAPE, 4) as batch_gradient:
         _, together = batch_gradient(np.arange(4))
-    monkeypatch.setattr(gradients, "MICRO_BATCH_PIXELS", 1)
+    monkeypatch.setattr(gradients, "MOST_PIXELS", 1)
     with BatchGradient(network, MEAN, batch, SHAPE, 4, 2) as batch_gradient:
         _, alone = batch_gradient(np.arange(4))
     np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)
@@ -187,7 +214,7 @@ def test_orientations_are_eight_different_ones():
 
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("kind", ["processes", "threads"])
-def test_overflow_shows_in_the_loss_and_not_as_a_warning(kind, batch, three_at_a_time):
+def test_overflow_shows_in_the_loss_and_not_as_a_warning(kind, batch, small_micro_batches):
     network = random_network()
     network.parameters *= np.float32(1e20)
     with BatchGradient(network, MEAN, batch, SHAPE, 20, 2, kind) as batch_gradient:
@@ -196,7 +223,7 @@ def test_overflow_shows_in_the_loss_and_not_as_a_warning(kind, batch, three_at_a
 
 
 @pytest.mark.parametrize("kind", ["processes", "threads"])
-def test_an_error_while_reading_reaches_the_caller(kind, batch, three_at_a_time):
+def test_an_error_while_reading_reaches_the_caller(kind, batch, small_micro_batches):
     def broken(indices):
         if 4 in indices:
             raise OSError("the disk is gone")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from math import lcm
 from typing import Any
 
@@ -39,6 +39,16 @@ class Layer:
     def shrinks(self) -> int:
         """Pixels that the image loses on each side."""
         return {"same": 0, "valid": self.kernel // 2, "full": -(self.kernel // 2)}[self.padding]
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Some rows of an image: output rows `start` to `stop`, decided by the rows `first` to `last` of the input."""
+
+    start: int
+    stop: int
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
@@ -138,22 +148,27 @@ class Architecture:
             for margin in self.margins
         ]
 
-    def rows_needed(self, start: int, stop: int, rows: int) -> tuple[int, int]:
-        """Tell which rows of an image decide the output's rows `start` to `stop`, to the last bit.
+    def strips(self, rows: int, count: int) -> list[Strip]:
+        """Cut an image into strips, each with the rows around it that decide its output to the last bit.
 
-        These are more than the kernels cover, because some layers compute several rows together.
+        Those are more than the kernels cover, because some layers compute several rows together; and each strip
+        begins where the whole image's rows are grouped in the same way.
 
         Parameters
         ----------
-        start, stop : int
         rows : int
-            Rows of the whole image.
+            Rows of the image.
+        count : int
+            Number of strips.
 
         Returns
         -------
-        first, last : int
-            `first` is such that an image cut there has its rows grouped as the whole image has.
+        list of Strip
         """
+        edges = [rows * k // count for k in range(count + 1)]
+        return [Strip(start, stop, *self._rows_needed(start, stop, rows)) for start, stop in pairwise(edges)]
+
+    def _rows_needed(self, start: int, stop: int, rows: int) -> tuple[int, int]:
         first, last, groups = start, stop, []
         for layer, margin, shape in reversed(list(zip(self.layers, self.margins[1:], self.weight_shapes, strict=True))):
             together = choose(shape).count_together(shape)

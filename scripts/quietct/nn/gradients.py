@@ -3,26 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from quietct.nn.architecture import Architecture, Strip
 from quietct.nn.losses import SquaredError
 from quietct.nn.network import Network, Workspace
 from quietct.nn.workers import Workers, shared_array
 
 # Pixels that go through the network together: enough for long matrix rows, few enough for the processor's cache.
-MICRO_BATCH_PIXELS = 16384
+FEWEST_PIXELS, MOST_PIXELS = 4096, 16384
+# Images with more pixels are cut into strips, whose additional rows cost less than they bring.
+LARGEST_IMAGE = 65536
+# A batch is cut into a multiple of this where it can be: then 2, 4 or 8 workers have equal shares.
+EVEN_SHARES = 8
 
 Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class MicroBatch:
+    """The part of a batch that one worker computes at a time: some samples, and some of their rows."""
+
+    samples: slice
+    strip: Strip
+
+
+def micro_batches(samples: int, rows: int, columns: int, architecture: Architecture) -> list[MicroBatch]:
+    """Cut a batch into parts, in a way that depends on nothing but its shape and the network."""
+    pixels = rows * columns
+    count = max(-(-samples * pixels // MOST_PIXELS), min(samples * pixels // FEWEST_PIXELS, EVEN_SHARES))
+    if count > EVEN_SHARES:
+        count = -(-count // EVEN_SHARES) * EVEN_SHARES
+    count = min(count, samples)
+    edges = [samples * k // count for k in range(count + 1)]
+    strips = architecture.strips(rows, -(-pixels // LARGEST_IMAGE))
+    return [MicroBatch(slice(*some), strip) for some in pairwise(edges) for strip in strips]
 
 
 class BatchGradient:
     """Computes loss and gradient of batches. A context manager, which leaves no worker behind.
 
-    A batch is cut into micro-batches whose size depends on the patch size alone. Each worker reads its own ones,
-    takes them through forward and backward pass, and leaves loss and gradient in their slot; the slots are summed in
-    the order of the batch. So the sum does not depend on the number of workers.
+    A batch is cut into micro-batches, in a way that depends on its shape alone. Each worker reads its own ones, takes
+    them through forward and backward pass, and leaves loss and gradient in their slot; the slots are summed in the
+    order of the batch. So the sum does not depend on the number of workers.
 
     Parameters
     ----------
@@ -54,13 +81,12 @@ class BatchGradient:
         kind: str = "",
     ):
         self.network, self.loss, self.batch, self.patch_shape = network, loss, batch, patch_shape
-        self.samples = max(1, MICRO_BATCH_PIXELS // (patch_shape[0] * patch_shape[1]))
-        slots = -(-largest_batch // self.samples)
+        slots = len(micro_batches(largest_batch, *patch_shape, network.architecture))
         parameters = network.parameters
         self._parameters = shared_array(parameters.shape, parameters.dtype)
         self._gradients = shared_array((slots, parameters.size), parameters.dtype)
         self._losses = shared_array((slots,), np.float64)
-        self._workspaces: dict[tuple[int, int], Workspace] = {}
+        self._workspaces: dict[tuple[int, int, int], Workspace] = {}
         self._workers = Workers(self._fill_slots, min(threads, slots), kind)
 
     def __enter__(self) -> BatchGradient:
@@ -98,7 +124,7 @@ class BatchGradient:
         """
         self._parameters[...] = self.network.parameters
         self._workers.run((indices, dilation, turns, flip))
-        used = -(-len(indices) // self.samples)
+        used = len(micro_batches(len(indices), *self.patch_shape, self.network.architecture))
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self._losses[:used].sum()), self._gradients[:used].sum(axis=0)
 
@@ -107,22 +133,28 @@ class BatchGradient:
         indices, dilation, turns, flip = message
         if worker and self._workers.kind == "processes":
             self.network.parameters[...] = self._parameters
-        rows, columns = self.patch_shape
-        loss = SquaredError.from_config(self.loss, len(indices) * rows * columns)
-        for slot in range(worker, -(-len(indices) // self.samples), self._workers.count):
-            noisy, clean = self.batch(indices[slot * self.samples : (slot + 1) * self.samples])
-            noisy, clean = orient(noisy, turns, flip), orient(clean, turns, flip)
-            workspace = self._workspace(worker, len(noisy))
+        parts = micro_batches(len(indices), *self.patch_shape, self.network.architecture)
+        loss = SquaredError.from_config(self.loss, len(indices) * self.patch_shape[0] * self.patch_shape[1])
+        for slot in range(worker, len(parts), self._workers.count):
+            strip = parts[slot].strip
+            noisy, clean = (orient(images, turns, flip) for images in self.batch(indices[parts[slot].samples]))
+            noisy, clean = noisy[:, :, strip.first : strip.last], clean[:, :, strip.start : strip.stop]
+            own_rows = slice(strip.start - strip.first, strip.stop - strip.first)
+            workspace = self._workspace(worker, len(noisy), strip.last - strip.first)
             # Each thread has its own error state. What is not finite shows in the loss or the gradient.
             with np.errstate(over="ignore", invalid="ignore"):
-                self._losses[slot], delta = loss.value_and_gradient(workspace.forward(noisy), clean)
+                output = workspace.forward(noisy)
+                self._losses[slot], of_own_rows = loss.value_and_gradient(output[:, :, own_rows], clean)
+                delta = np.zeros_like(output)
+                delta[:, :, own_rows] = of_own_rows
                 self._gradients[slot] = workspace.backward(delta, dilation)
 
-    def _workspace(self, worker: int, samples: int) -> Workspace:
+    def _workspace(self, worker: int, samples: int, rows: int) -> Workspace:
         """Return a worker's memory for micro-batches of one size."""
-        if (worker, samples) not in self._workspaces:
-            self._workspaces[worker, samples] = Workspace(self.network, samples, *self.patch_shape)
-        return self._workspaces[worker, samples]
+        key = (worker, samples, rows)
+        if key not in self._workspaces:
+            self._workspaces[key] = Workspace(self.network, samples, rows, self.patch_shape[1])
+        return self._workspaces[key]
 
 
 def orient(images: np.ndarray, turns: int, flip: bool) -> np.ndarray:

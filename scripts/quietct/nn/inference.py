@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 
 import numpy as np
 
@@ -46,11 +45,7 @@ class TiledInference:
         self.network = network
         # Each worker gets a tile at least, and each tile its share of the rows.
         count = max(-(-rows * columns // tile_pixels), min(threads, rows))
-        edges = [rows * k // count for k in range(count + 1)]
-        self.tiles = [
-            (start, stop, *network.architecture.rows_needed(start, stop, rows))
-            for start, stop in pairwise(edges)
-        ]
+        self.tiles = network.architecture.strips(rows, count)
         dtype = network.parameters.dtype
         self._parameters = shared_array(network.parameters.shape, dtype)
         self._image, self._result = shared_array((rows, columns), dtype), shared_array((rows, columns), dtype)
@@ -111,9 +106,9 @@ class TiledInference:
         """Compute one worker's tiles: number `worker`, `worker` + count, ..."""
         if worker and self._workers.kind == "processes":
             self.network.parameters[...] = self._parameters
-        for start, stop, first, last in self.tiles[worker :: self._workers.count]:
-            key = (worker, last - first)
+        for tile in self.tiles[worker :: self._workers.count]:
+            key = (worker, tile.last - tile.first)
             if key not in self._workspaces:
-                self._workspaces[key] = Workspace(self.network, 1, last - first, self._image.shape[1])
-            output = self._workspaces[key].forward(self._image[None, None, first:last])
-            self._result[start:stop] = output[0, 0, start - first : stop - first]
+                self._workspaces[key] = Workspace(self.network, 1, key[1], self._image.shape[1])
+            output = self._workspaces[key].forward(self._image[None, None, tile.first : tile.last])
+            self._result[tile.start : tile.stop] = output[0, 0, tile.start - tile.first : tile.stop - tile.first]
