@@ -23,10 +23,8 @@ from typing import Any
 import numpy as np
 from contender import Contender
 from memory import KNOWN_HERE, extra_mib
-from table import describe_machine, print_facts, print_table, write_json
+from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
 from workloads import WORKLOADS, Workload
-
-from quietct import blas
 
 # glibc: take memory from one heap, and never give any of it back.
 TUNED_ALLOCATOR = {
@@ -60,6 +58,8 @@ COLUMNS = {
 def main() -> None:
     """Check, measure, print and write."""
     options = read_options()
+    if not options.keep_coretype:
+        let_openblas_choose()
     workloads = [WORKLOADS[name] for name in options.workloads]
     if options.quick:
         workloads = [workload.shrunk(samples=4, side=32) for workload in workloads]
@@ -94,7 +94,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="PyTorch's threads, and NumPy's workers (%(default)s)")
     parser.add_argument("--json", type=Path, help="file to write: a list with one object per line of the table")
     parser.add_argument("--no-memory", action="store_true", help="do not measure memory")
-    parser.add_argument("--blas-default", action="store_true", help="let OpenBLAS choose its kernels by itself")
+    parser.add_argument("--keep-coretype", action="store_true", help="heed OPENBLAS_CORETYPE if it is set")
     parser.add_argument("--quick", action="store_true", help="tiny images, one round: shows that all works, not speed")
     options = parser.parse_args()
     options.workloads = options.workloads.split(",")
@@ -113,8 +113,6 @@ def start(name: str, options: argparse.Namespace) -> Contender:
     environment = {}
     if name == "torch_tuned":
         environment = TUNED_ALLOCATOR
-    elif name in ("numpy", "scipy") and not options.blas_default:
-        environment = blas.environment()
     return Contender(MODULES[name], options.threads, environment)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,15 @@ def describe_machine() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def let_openblas_choose() -> None:
+    """Begin anew without OPENBLAS_CORETYPE, if it is set: PyTorch too chooses what is best for the processor.
+
+    OpenBLAS reads it while NumPy is imported.
+    """
+    if os.environ.pop("OPENBLAS_CORETYPE", ""):
+        os.execv(sys.executable, [sys.executable, *sys.argv])
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

@@ -11,7 +11,6 @@ batch size; epochs have as many patches as in the networks' own configs.
 
 import argparse
 import logging
-import os
 import statistics
 import sys
 import tempfile
@@ -23,10 +22,9 @@ from typing import Any
 
 import numpy as np
 import yaml
-from table import describe_machine, print_facts, print_table, write_json
+from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
 from with_numpy import facts as blas_facts
 
-from quietct import blas
 from quietct.ct.volume import new_volume
 from quietct.nn import Architecture, BatchGradient, Network
 from quietct.nn.optimizers import make_optimiser
@@ -94,8 +92,8 @@ CASES = (
 def main() -> None:
     """Measure, print and write."""
     options = read_options()
-    if blas.environment():  # OpenBLAS reads it while NumPy is imported, so begin anew
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | blas.environment())
+    if not options.keep_coretype:
+        let_openblas_choose()
     facts = describe_machine() | blas_facts()
     print_facts(facts)
     cases = CASES
@@ -121,6 +119,7 @@ def read_options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="numbers of workers (1 2)")
     parser.add_argument("--json", type=Path, help="file to write: a list with one object per line of the table")
     parser.add_argument("--quick", action="store_true", help="two steps, one round: shows that all works, not speed")
+    parser.add_argument("--keep-coretype", action="store_true", help="heed OPENBLAS_CORETYPE if it is set")
     options = parser.parse_args()
     if options.quick:
         options.rounds = 1

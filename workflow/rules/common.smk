@@ -2,7 +2,6 @@
 Where files are looked for, and how a mistake of the user ends. Holds no rule and needs no config.
 """
 
-import os
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +11,7 @@ REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).p
 # The package lies beside the scripts; rules find it there, and here the Snakefile does too.
 sys.path.append(str(REPOSITORY.joinpath("scripts")))
 
-from quietct import blas
 from quietct.errors import UserError
-
-# Scripts inherit it. Each node of a cluster reads this file and asks its own processor.
-os.environ.update(blas.environment())
 
 
 @contextmanager
