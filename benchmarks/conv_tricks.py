@@ -17,7 +17,7 @@ from typing import Any
 import layer_tricks
 import network_tricks
 from layer_tricks import Comparison
-from table import describe_machine, print_facts, print_table, write_json
+from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
 from threadpoolctl import threadpool_limits
 from with_numpy import facts as blas_facts
 
@@ -37,6 +37,7 @@ COLUMNS = {
 def main() -> None:
     """Measure, print and write."""
     options = read_options()
+    let_openblas_choose()
     facts = describe_machine() | blas_facts()
     print_facts(facts)
     rows = []

@@ -18,7 +18,7 @@ from quietct.nn.conv.winograd import Winograd
 from quietct.nn.network import copy_where_active
 
 FIRST, SECOND, THIRD = NETWORKS["chen2017"].weight_shapes
-SAMPLES = 4  # of 64², as many as a worker trains on at a time
+SAMPLES = 4  # of 64²: as many pixels as a worker computes at a time when it trains
 Compute = Callable[[], np.ndarray]
 
 
