@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from workloads import LEARNING_RATE, Workload, numbers
 
 from quietct.nn import BatchGradient, LayerWorkspace, Network, TiledInference, Workspace
-from quietct.nn.gradients import micro_batches
+from quietct.nn.gradients import share_out
 from quietct.nn.optimizers import SGD
 from quietct.nn.workers import Workers, shared_array
 
@@ -69,8 +69,8 @@ class NumpyNetwork:
     def batch_forward(self) -> Workers:
         """Forward passes of about as many samples at a time as in training."""
         self.output = shared_array(self.x.shape, self.x.dtype)
-        parts = micro_batches(len(self.x), *self.x.shape[2:], self.network.architecture)
-        self.parts = [self.everything[part.samples] for part in parts]
+        shares = share_out(len(self.x), *self.x.shape[2:], self.network.architecture)
+        self.parts = [self.everything[part.samples] for share in shares for part in share]
         self.workspaces: dict[tuple[int, int], Workspace] = {}
         return self.running.enter_context(Workers(self.share_of_forward, self.threads))
 

@@ -47,14 +47,15 @@ def batch(images):
     return lambda indices: (images[0, indices], images[1, indices])
 
 
-@pytest.fixture(params=["three_samples", "strips"])
+@pytest.fixture(params=["three_samples", "strips", "few_shares"])
 def small_micro_batches(request, monkeypatch):
-    """At most three samples at a time, or strips of half a sample."""
+    """At most three samples at a time, or strips of half a sample, or several micro-batches in a share."""
     pixels = SHAPE[0] * SHAPE[1]
-    monkeypatch.setattr(gradients, "FEWEST_PIXELS", 2 * pixels)
-    monkeypatch.setattr(gradients, "MOST_PIXELS", 3 * pixels)
+    monkeypatch.setattr(gradients, "TOGETHER", 3 * pixels)
     if request.param == "strips":
         monkeypatch.setattr(gradients, "LARGEST_IMAGE", pixels // 2)
+    if request.param == "few_shares":
+        monkeypatch.setattr(gradients, "SHARES", 3)
 
 
 @pytest.mark.parametrize("loss", [MEAN, SQUARED], ids=lambda loss: loss["kind"])
@@ -73,24 +74,32 @@ def test_gradient_of_the_loss_equals_finite_differences(stack, loss, batch, smal
             assert gradient[i] == pytest.approx((above - below) / (2 * step), rel=1e-5, abs=1e-6)
 
 
-def covered(parts, samples, rows):
+def covered(shares, samples, rows):
+    """How often each row of each sample occurs."""
     counts = np.zeros((samples, rows), int)
-    for part in parts:
+    for part in (part for share in shares for part in share):
         counts[part.samples, part.strip.start : part.strip.stop] += 1
     return counts
 
 
-@pytest.mark.parametrize("samples", [1, 2, 3, 5, 7, 8, 9, 31, 32, 33, 64, 100])
+@pytest.mark.parametrize("samples", [1, 2, 3, 5, 8, 9, 16, 31, 32, 33, 64, 100])
 @pytest.mark.parametrize("side", [8, 33, 64, 128, 256, 512, 700])
-def test_micro_batches_hold_each_row_of_each_sample_once(samples, side):
-    architecture = Architecture.from_config(STACKS["residual"])
-    parts = gradients.micro_batches(samples, side, side, architecture)
-    np.testing.assert_array_equal(covered(parts, samples, side), 1)
-    largest = max((p.samples.stop - p.samples.start) * (p.strip.stop - p.strip.start) * side for p in parts)
-    assert largest <= max(gradients.MOST_PIXELS, min(side * side, gradients.LARGEST_IMAGE + side))
-    if samples % 8 == 0 and side >= 64:
-        shares = [sum(covered(parts[worker::2], samples, side).ravel()) for worker in (0, 1)]
-        assert max(shares) <= 1.15 * min(shares)
+def test_shares_hold_each_row_of_each_sample_once(samples, side):
+    shares = gradients.share_out(samples, side, side, Architecture.from_config(STACKS["residual"]))
+    np.testing.assert_array_equal(covered(shares, samples, side), 1)
+    assert len(shares) <= gradients.SHARES
+    for part in (part for share in shares for part in share):
+        count = part.samples.stop - part.samples.start
+        assert count * side * side <= gradients.TOGETHER or count == 1
+        assert (part.strip.stop - part.strip.start) * side <= gradients.LARGEST_IMAGE + side
+
+
+@pytest.mark.parametrize("workers", [2, 4, 8])
+@pytest.mark.parametrize(("samples", "side"), [(8, 64), (16, 64), (32, 64), (64, 33), (8, 256)])
+def test_usual_batches_give_all_workers_the_same_work(samples, side, workers):
+    shares = gradients.share_out(samples, side, side, Architecture.from_config(STACKS["residual"]))
+    work = [covered(shares[worker::workers], samples, side).sum() for worker in range(workers)]
+    assert max(work) <= 1.1 * min(work)
 
 
 def test_scaled_down_gradient_of_the_article_is_a_quarter_of_the_true_one(images, batch):
@@ -160,7 +169,8 @@ def test_a_gradient_is_not_overwritten_by_the_next(batch):
 
 
 def test_each_worker_reads_its_own_micro_batches(batch, monkeypatch):
-    monkeypatch.setattr(gradients, "FEWEST_PIXELS", 2 * SHAPE[0] * SHAPE[1])
+    monkeypatch.setattr(gradients, "TOGETHER", 3 * SHAPE[0] * SHAPE[1])
+    monkeypatch.setattr(gradients, "SHARES", 5)
     read = gradients.shared_array((20,), np.int64)
 
     def recorded(indices):
@@ -169,12 +179,12 @@ def test_each_worker_reads_its_own_micro_batches(batch, monkeypatch):
 
     with BatchGradient(random_network(), MEAN, recorded, SHAPE, 20, 3, "processes") as batch_gradient:
         batch_gradient(np.arange(20))
-        parts = gradients.micro_batches(20, *SHAPE, batch_gradient.network.architecture)
-    owners = [set(read[part.samples].tolist()) for part in parts]
+        shares = gradients.share_out(20, *SHAPE, batch_gradient.network.architecture)
+    owners = [set(read[share[0].samples.start : share[-1].samples.stop].tolist()) for share in shares]
     first, second, third = owners[:3]
     assert first == {os.getpid()}
     assert len(first | second | third) == 3
-    assert owners == [first, second, third] * 2 + [first, second]
+    assert owners == [first, second, third, first, second]
 
 
 def test_no_more_workers_than_micro_batches_are_started(batch):
@@ -187,7 +197,7 @@ def test_a_patch_larger_than_a_micro_batch_is_taken_alone(batch, monkeypatch):
     network = random_network(np.float64)
     with BatchGradient(network, MEAN, batch, SHAPE, 4) as batch_gradient:
         _, together = batch_gradient(np.arange(4))
-    monkeypatch.setattr(gradients, "MOST_PIXELS", 1)
+    monkeypatch.setattr(gradients, "TOGETHER", 1)
     with BatchGradient(network, MEAN, batch, SHAPE, 4, 2) as batch_gradient:
         _, alone = batch_gradient(np.arange(4))
     np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)

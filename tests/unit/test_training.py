@@ -108,7 +108,7 @@ def test_history_tells_what_the_variant_did(data):
 
 @pytest.mark.parametrize("threads", [2, 3])
 def test_same_seed_gives_the_same_bytes_for_any_number_of_threads(data, threads, monkeypatch):
-    monkeypatch.setattr(gradients, "MOST_PIXELS", 24 * 24)  # so that each patch can have its worker
+    monkeypatch.setattr(gradients, "TOGETHER", 24 * 24)  # so that each patch can have its worker
     first = train(data, "first", variant=BOTH, threads=1)
     second = train(data, "second", variant=BOTH, threads=threads)
     for name in FILES:
@@ -120,7 +120,7 @@ def test_same_seed_gives_the_same_bytes_for_any_number_of_threads(data, threads,
 def test_a_killed_worker_ends_the_job_with_one_sentence_and_a_rerun_ends_with_the_same_bytes(
     data, killed_at, monkeypatch
 ):
-    monkeypatch.setattr(gradients, "MOST_PIXELS", 24 * 24)
+    monkeypatch.setattr(gradients, "TOGETHER", 24 * 24)
     training = TRAINING | {"checkpoint_seconds": 1000}
     whole = train(data, "whole", variant=BOTH, training=training)
     batch, parent, calls = PatchSet.batch, os.getpid(), []

@@ -15,41 +15,43 @@ from quietct.nn.network import Network, Workspace
 from quietct.nn.workers import Workers, shared_array
 
 # Pixels that go through the network together: enough for long matrix rows, few enough for the processor's cache.
-FEWEST_PIXELS, MOST_PIXELS = 4096, 16384
+TOGETHER = 4608
 # Images with more pixels are cut into strips, whose additional rows cost less than they bring.
 LARGEST_IMAGE = 65536
-# A batch is cut into a multiple of this where it can be: then 2, 4 or 8 workers have equal shares.
-EVEN_SHARES = 8
+# A batch is cut into at most so many shares, one of which is the least that a worker does.
+SHARES = 16
 
 Batch = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
 class MicroBatch:
-    """The part of a batch that one worker computes at a time: some samples, and some of their rows."""
+    """The part of a batch that goes through the network at a time: some samples, and some of their rows."""
 
     samples: slice
     strip: Strip
 
 
-def micro_batches(samples: int, rows: int, columns: int, architecture: Architecture) -> list[MicroBatch]:
-    """Cut a batch into parts, in a way that depends on nothing but its shape and the network."""
+def share_out(samples: int, rows: int, columns: int, architecture: Architecture) -> list[list[MicroBatch]]:
+    """Cut a batch into shares of one or more micro-batches, by nothing but its shape and the network."""
     pixels = rows * columns
-    count = max(-(-samples * pixels // MOST_PIXELS), min(samples * pixels // FEWEST_PIXELS, EVEN_SHARES))
-    if count > EVEN_SHARES:
-        count = -(-count // EVEN_SHARES) * EVEN_SHARES
-    count = min(count, samples)
-    edges = [samples * k // count for k in range(count + 1)]
+    count = -(-samples // max(TOGETHER // pixels, 1))
     strips = architecture.strips(rows, -(-pixels // LARGEST_IMAGE))
-    return [MicroBatch(slice(*some), strip) for some in pairwise(edges) for strip in strips]
+    micro_batches = [MicroBatch(some, strip) for some in evenly(samples, count) for strip in strips]
+    return [micro_batches[some] for some in evenly(len(micro_batches), min(SHARES, len(micro_batches)))]
+
+
+def evenly(length: int, count: int) -> list[slice]:
+    """Cut a sequence into parts whose lengths differ by at most one."""
+    return [slice(*ends) for ends in pairwise(length * k // count for k in range(count + 1))]
 
 
 class BatchGradient:
     """Computes loss and gradient of batches. A context manager, which leaves no worker behind.
 
-    A batch is cut into micro-batches, in a way that depends on its shape alone. Each worker reads its own ones, takes
-    them through forward and backward pass, and leaves loss and gradient in their slot; the slots are summed in the
-    order of the batch. So the sum does not depend on the number of workers.
+    A batch is cut into shares, in a way that depends on its shape alone. Each worker reads the micro-batches of its
+    own shares, takes them through forward and backward pass, and leaves their summed loss and gradient in the slot of
+    the share; the slots are summed in the order of the batch. So the sum does not depend on the number of workers.
 
     Parameters
     ----------
@@ -65,7 +67,7 @@ class BatchGradient:
     largest_batch : int
         Samples of the largest batch.
     threads : int
-        Number of workers; more than there are micro-batches are not started.
+        Number of workers; more than there are shares are not started.
     kind : {'', 'processes', 'threads'}
         As in `Workers`.
     """
@@ -81,7 +83,8 @@ class BatchGradient:
         kind: str = "",
     ):
         self.network, self.loss, self.batch, self.patch_shape = network, loss, batch, patch_shape
-        slots = len(micro_batches(largest_batch, *patch_shape, network.architecture))
+        self._shares: dict[int, list[list[MicroBatch]]] = {}  # by number of samples
+        slots = len(self._share_out(largest_batch))
         parameters = network.parameters
         self._parameters = shared_array(parameters.shape, parameters.dtype)
         self._gradients = shared_array((slots, parameters.size), parameters.dtype)
@@ -124,30 +127,45 @@ class BatchGradient:
         """
         self._parameters[...] = self.network.parameters
         self._workers.run((indices, dilation, turns, flip))
-        used = len(micro_batches(len(indices), *self.patch_shape, self.network.architecture))
+        used = len(self._share_out(len(indices)))
         with np.errstate(over="ignore", invalid="ignore"):
             return float(self._losses[:used].sum()), self._gradients[:used].sum(axis=0)
 
     def _fill_slots(self, worker: int, message: tuple[np.ndarray, float, int, bool]) -> None:
-        """Compute one worker's micro-batches: number `worker`, `worker` + count, ..."""
+        """Compute one worker's shares: number `worker`, `worker` + count, ..."""
         indices, dilation, turns, flip = message
         if worker and self._workers.kind == "processes":
             self.network.parameters[...] = self._parameters
-        parts = micro_batches(len(indices), *self.patch_shape, self.network.architecture)
+        shares = self._share_out(len(indices))
         loss = SquaredError.from_config(self.loss, len(indices) * self.patch_shape[0] * self.patch_shape[1])
-        for slot in range(worker, len(parts), self._workers.count):
-            strip = parts[slot].strip
-            noisy, clean = (orient(images, turns, flip) for images in self.batch(indices[parts[slot].samples]))
-            noisy, clean = noisy[:, :, strip.first : strip.last], clean[:, :, strip.start : strip.stop]
-            own_rows = slice(strip.start - strip.first, strip.stop - strip.first)
-            workspace = self._workspace(worker, len(noisy), strip.last - strip.first)
-            # Each thread has its own error state. What is not finite shows in the loss or the gradient.
-            with np.errstate(over="ignore", invalid="ignore"):
-                output = workspace.forward(noisy)
-                self._losses[slot], of_own_rows = loss.value_and_gradient(output[:, :, own_rows], clean)
-                delta = np.zeros_like(output)
-                delta[:, :, own_rows] = of_own_rows
-                self._gradients[slot] = workspace.backward(delta, dilation)
+        for slot in range(worker, len(shares), self._workers.count):
+            self._losses[slot], self._gradients[slot] = 0, 0
+            for part in shares[slot]:
+                noisy, clean = (orient(images, turns, flip) for images in self.batch(indices[part.samples]))
+                value, gradient = self._propagate(worker, noisy, clean, part.strip, loss, dilation)
+                self._losses[slot] += value
+                self._gradients[slot] += gradient
+
+    def _propagate(
+        self, worker: int, noisy: np.ndarray, clean: np.ndarray, strip: Strip, loss: SquaredError, dilation: float
+    ) -> tuple[float, np.ndarray]:
+        """Loss and gradient of the strip's own rows."""
+        noisy, clean = noisy[:, :, strip.first : strip.last], clean[:, :, strip.start : strip.stop]
+        own = slice(strip.start - strip.first, strip.stop - strip.first)
+        workspace = self._workspace(worker, len(noisy), strip.last - strip.first)
+        # Each thread has its own error state. What is not finite shows in the loss or the gradient.
+        with np.errstate(over="ignore", invalid="ignore"):
+            output = workspace.forward(noisy)
+            value, of_own = loss.value_and_gradient(output[:, :, own], clean)
+            delta = output  # its memory serves again
+            delta[:, :, : own.start], delta[:, :, own], delta[:, :, own.stop :] = 0, of_own, 0
+            return value, workspace.backward(delta, dilation)
+
+    def _share_out(self, samples: int) -> list[list[MicroBatch]]:
+        """Cut a batch into shares, or remember how it was done."""
+        if samples not in self._shares:
+            self._shares[samples] = share_out(samples, *self.patch_shape, self.network.architecture)
+        return self._shares[samples]
 
     def _workspace(self, worker: int, samples: int, rows: int) -> Workspace:
         """Return a worker's memory for micro-batches of one size."""
