@@ -121,17 +121,18 @@ class NumpyConvolution:
         return self.running.enter_context(Workers(self.share, len(self.parts)))
 
     def share(self, worker: int, backward: bool) -> None:
-        """Do one worker's part."""
-        some = slice(self.parts[worker][0], self.parts[worker][-1] + 1)
-        x = self.x[some]
+        """Do one worker's part, a sample at a time, so that the workspace stays small."""
         if worker not in self.workspaces:
-            self.workspaces[worker] = LayerWorkspace(*x.shape, self.weights.shape, "valid", x.dtype)
+            self.workspaces[worker] = LayerWorkspace(1, *self.x.shape[1:], self.weights.shape, "valid", self.x.dtype)
         workspace = self.workspaces[worker]
-        self.y[some] = workspace.forward(x, self.weights, self.bias)
-        if backward:
-            self.x_gradient[some], self.weight_gradients[worker], self.bias_gradients[worker] = workspace.backward(
-                self.delta[some], self.weights
-            )
+        self.weight_gradients[worker], self.bias_gradients[worker] = 0, 0
+        for k in self.parts[worker]:
+            self.y[k] = workspace.forward(self.x[k : k + 1], self.weights, self.bias)[0]
+            if backward:
+                x_gradient, weight_gradient, bias_gradient = workspace.backward(self.delta[k : k + 1], self.weights)
+                self.x_gradient[k] = x_gradient[0]
+                self.weight_gradients[worker] += weight_gradient
+                self.bias_gradients[worker] += bias_gradient
 
     def forward(self) -> np.ndarray:
         """Compute the output alone."""

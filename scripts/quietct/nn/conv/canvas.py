@@ -26,8 +26,9 @@ SHORTEST_TILE, LONGEST_TILE = 48, 160
 TILES = range(SHORTEST_TILE, LONGEST_TILE + 1, VECTOR // 2)
 # Multiplications in one matrix product up to which OpenBLAS skips the copying ("packing") of its operands.
 SMALL_PRODUCT = 1_000_000
-# Intermediate values that fit into the second-level cache together with what they are computed from.
-BAND_VALUES = 1 << 18
+# Intermediate values, and their products, that are computed before the next step is done with them: few enough for the
+# caches, and so many that the time between two steps does not count.
+BAND_VALUES, BAND_PRODUCTS = 1 << 18, 1 << 23
 # Some convolutions compute up to so many rows in one product; the last one may need rows below the canvas.
 MOST_ROWS_TOGETHER = 8
 
@@ -95,12 +96,14 @@ class Frame:
             return self.width  # where no product can be small, the longest rows pay best
         return small[-1]
 
-    def bands(self, rows: slice, together: int, channels: int) -> list[slice]:
+    def bands(self, rows: slice, together: int, shape: tuple[int, ...]) -> list[slice]:
         """Cut rows into bands, each a multiple of `together` rows but the last.
 
-        What is computed for one band in so many channels stays in the processor's second-level cache.
+        What is computed for one band by weights of this shape stays in the processor's caches.
         """
-        height = max(BAND_VALUES // (channels * self.width) // together, 1) * together
+        filters, channels = shape[:2]
+        pixels = min(BAND_VALUES // max(filters, channels), BAND_PRODUCTS // (filters * channels))
+        height = max(pixels // self.width // together, 1) * together
         return [slice(row, min(row + height, rows.stop)) for row in range(rows.start, rows.stop, height)]
 
     def empty(self, channels: int, dtype: Any) -> np.ndarray:
@@ -121,6 +124,17 @@ class Frame:
     def body(self, canvas: np.ndarray, rows: slice) -> np.ndarray:
         """View what is computed in some rows: (rows, channels, width)."""
         return canvas[self.border + rows.start : self.border + rows.stop, :, self.border : self.border + self.width]
+
+    def deal(self, block: np.ndarray, rows: slice, region: Region, images: np.ndarray) -> None:
+        """Copy computed rows, (rows, channels, width), to where they belong in images in the usual order."""
+        _, channels, width = block.shape
+        pixels = strided(
+            block,
+            region.left,
+            (self.samples, channels, len(block), region.columns),
+            (self.pitch, width, channels * width, 1),
+        )
+        images[:, :, rows.start - region.top : rows.stop - region.top] = pixels
 
     def windows(
         self, canvas: np.ndarray, row: int, column: int, height: int, step: int, count: int, tile: int

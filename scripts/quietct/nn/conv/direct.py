@@ -64,7 +64,7 @@ class Direct:
         """
         frame, together, (top, left) = self.frame, self.rows_together, self.lead
         matrices = self._band_matrices(weights)
-        for band in frame.bands(rows, together, max(self.shape[:2])):
+        for band in frame.bands(rows, together, self.shape):
             count = -(-(band.stop - band.start) // together)
             block = self.scratch("block", count, matrices.shape[1], frame.width)
             partial = self.scratch("partial", *block.shape)
@@ -93,7 +93,7 @@ class Direct:
         frame, together, (top, left) = self.frame, self.rows_together, self.lead
         total = np.zeros((width, self.reach * channels, together * filters), x.dtype)
         tile = frame.tile(total[0].size)
-        for band in frame.bands(rows, together, max(self.shape[:2])):
+        for band in frame.bands(rows, together, self.shape):
             count = -(-(band.stop - band.start) // together)
             # Transposed once, so that every product below reads both of its operands along their rows.
             transposed = self.scratch("transposed", count, frame.width, together * filters)

@@ -56,17 +56,16 @@ class LayerWorkspace:
         )
         self.frame = frame
         self.convolution = Convolution(frame, self.weights_shape, self.source, self.result, Scratch(dtype))
-        self.x, self.x_gradient = frame.empty(channels, dtype), frame.empty(channels, dtype)
-        self.y, self.delta = frame.empty(filters, dtype), frame.empty(filters, dtype)
+        self.x, self.delta = frame.empty(channels, dtype), frame.empty(filters, dtype)
 
     def forward(self, x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
         """Convolve; see `conv2d`."""
         self._check("images", x, self.shape)
         self._check("weights", weights, self.weights_shape)
         self.frame.images(self.x, self.source)[...] = x
+        y = np.empty((len(x), len(weights), self.result.rows, self.result.columns), self.dtype)
         for rows, block in self.convolution.forward(self.x, weights):
-            self.frame.body(self.y, rows)[...] = block
-        y = self.frame.images(self.y, self.result).copy()
+            self.frame.deal(block, rows, self.result, y)
         if bias is not None:
             self._check("bias", bias, self.weights_shape[:1])
             y += bias[:, None, None]
@@ -79,9 +78,9 @@ class LayerWorkspace:
         self._check("weights", weights, self.weights_shape)
         result[...] = delta
         weight_gradient = self.convolution.weight_gradient(self.x, self.delta)
+        x_gradient = np.empty(self.shape, self.dtype)
         for rows, block in self.convolution.input_gradient(self.delta, weights):
-            self.frame.body(self.x_gradient, rows)[...] = block
-        x_gradient = self.frame.images(self.x_gradient, self.source).copy()
+            self.frame.deal(block, rows, self.source, x_gradient)
         return x_gradient, weight_gradient, delta.sum(axis=(0, 2, 3), dtype=np.float64).astype(self.dtype)
 
     def _check(self, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:

@@ -54,7 +54,7 @@ class Winograd:
         """Slide the kernel over a canvas; see `Direct.slide`."""
         frame, filters = self.frame, self.shape[0]
         transformed_weights = self._transform_weights(weights)
-        for band in frame.bands(rows, self.rows_together, max(self.shape[:2])):
+        for band in frame.bands(rows, self.rows_together, self.shape):
             image = self._transform_image(x, band)
             count = len(image)
             summed = self.scratch("summed", count, self.points, filters, frame.width)
@@ -74,7 +74,7 @@ class Winograd:
         frame, together, points = self.frame, self.rows_together, self.points
         total = np.zeros((width, points, channels, filters), x.dtype)
         tile = frame.tile(channels * filters)
-        for band in frame.bands(rows, together, max(self.shape[:2])):
+        for band in frame.bands(rows, together, self.shape):
             image = self._transform_image(x, band)
             count = len(image)
             # Transposed once, so that every product below reads both of its operands along their rows.
