@@ -80,11 +80,11 @@ class Layer:
         return unfolded
 
     def forward(self, way: Way) -> Compute:
-        """Convolve."""
+        """Convolve, and take the result from each band to its canvas through a ReLU, as a network does."""
 
         def compute() -> np.ndarray:
             for rows, block in way.slide(self.x, self.weights, self.rows):
-                self.frame.body(self.y, rows)[...] = block
+                np.clip(block, 0, np.inf, out=self.frame.body(self.y, rows))
             return self.pixels_of(self.y)
 
         return compute
@@ -94,7 +94,7 @@ class Layer:
         return lambda: way.weight_gradient(self.x, self.delta, self.rows)
 
     def im2col(self) -> Compute:
-        """Convolve images in their usual order: copy the windows of one image, then multiply once."""
+        """Do the same with images in their usual order: copy the windows of one image, then multiply once."""
         samples, _, rows, columns = self.images.shape
         filters, _, height, width = self.shape
         padded = np.pad(self.images, [(0, 0), (0, 0), (height // 2,) * 2, (width // 2,) * 2])
@@ -107,6 +107,7 @@ class Layer:
             for of_image, out in zip(windows, result, strict=True):
                 np.copyto(copies.reshape(of_image.shape), of_image)
                 np.matmul(matrix, copies, out=out)
+                np.clip(out, 0, np.inf, out=out)
             return result.reshape(samples, filters, rows, columns)
 
         return compute
@@ -135,7 +136,7 @@ class OnViews(Direct):
         (filters, channels, height, width), (top, left) = self.shape, self.lead
         frame, total = self.frame, np.zeros((width, height * channels, filters), np.float32)
         tile = frame.tile(total[0].size)
-        for band in frame.bands(rows, 1, max(filters, channels)):
+        for band in frame.bands(rows, 1, self.shape):
             count = band.stop - band.start
             across = frame.windows(delta, band.start, 0, 1, 1, count, tile).swapaxes(-1, -2)
             products = self.scratch("products", count, frame.width // tile, *total[0].shape)
@@ -213,7 +214,7 @@ def elementwise(side: int) -> Iterator[Comparison]:
     """Do what follows a layer of 64 filters, band by band: the block is in the cache, the canvases are not."""
     layer = Layer(SAMPLES, side, FIRST)
     frame, filters = layer.frame, FIRST[0]
-    bands = frame.bands(layer.rows, 1, filters)
+    bands = frame.bands(layer.rows, 1, FIRST)
     rng = np.random.default_rng(1)
     block = rng.standard_normal((bands[0].stop, filters, frame.width), dtype=np.float32)
     changed, active = np.empty_like(block), np.empty(block.shape, bool)
