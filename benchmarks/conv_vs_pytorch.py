@@ -3,8 +3,8 @@
     .venv/bin/pip install torch==2.13.0
     .venv/bin/python benchmarks/conv_vs_pytorch.py --json conv_vs_pytorch.json
 
-Each contender has a process of its own: NumPy, PyTorch as it comes, PyTorch with an allocator that keeps freed memory,
-and for the article's network SciPy. They take turns, so that whatever else the machine does meets all alike. PyTorch
+Each contender has a process of its own: NumPy; PyTorch as one writes it; PyTorch tuned, with ReLUs in place and an
+allocator that keeps freed memory; and for the article's network SciPy. They take turns, so that whatever else the machine does meets all alike. PyTorch
 computes in both memory layouts, and the faster one counts. Before anything is timed, all results are compared with
 those of PyTorch in float64. Times are medians over rounds; a ratio is the other's time by NumPy's: above 1, NumPy is
 faster.
@@ -26,8 +26,9 @@ from memory import KNOWN_HERE, extra_mib
 from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
 from workloads import WORKLOADS, Workload
 
-# glibc: take memory from one heap, and never give any of it back.
-TUNED_ALLOCATOR = {
+# ReLUs in place; glibc: take memory from one heap, and never give any of it back.
+TUNED = {
+    "RELU_IN_PLACE": "1",
     "MALLOC_MMAP_MAX_": "0",
     "MALLOC_TRIM_THRESHOLD_": "100000000000",
     "MALLOC_TOP_PAD_": "500000000",
@@ -112,7 +113,7 @@ def start(name: str, options: argparse.Namespace) -> Contender:
     """Start the process of a contender with the environment that belongs to it."""
     environment = {}
     if name == "torch_tuned":
-        environment = TUNED_ALLOCATOR
+        environment = TUNED
     return Contender(MODULES[name], options.threads, environment)
 
 

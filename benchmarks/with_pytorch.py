@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import torch
 from workloads import LEARNING_RATE, Workload, numbers
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 VARIANTS = tuple(LAYOUTS)
+IN_PLACE = "RELU_IN_PLACE" in os.environ  # spares memory, and up to a quarter of the time of a forward pass
 
 
 def facts() -> dict[str, str]:
@@ -49,7 +52,7 @@ class Layers(torch.nn.Module):
             if layer.add is not None:
                 x = x + outputs[layer.add]
             if layer.relu:
-                x = torch.relu_(x)  # in place, with which inference is up to a quarter faster
+                x = torch.relu_(x) if IN_PLACE else torch.relu(x)
             if k in self.kept:
                 outputs[k] = x
         return x

@@ -152,7 +152,8 @@ class Architecture:
         """Cut an image into strips, each with the rows around it that decide its output to the last bit.
 
         Those are more than the kernels cover, because some layers compute several rows together; and each strip
-        begins where the whole image's rows are grouped in the same way.
+        begins where the whole image's rows are grouped in the same way. All strips read equally many rows, so that
+        they can share their memory.
 
         Parameters
         ----------
@@ -166,13 +167,24 @@ class Architecture:
         list of Strip
         """
         edges = [rows * k // count for k in range(count + 1)]
-        return [Strip(start, stop, *self._rows_needed(start, stop, rows)) for start, stop in pairwise(edges)]
+        needed = [self._rows_needed(start, stop, rows) for start, stop in pairwise(edges)]
+        height = max(last - first for first, last in needed)
+        height = min(height + (rows - height) % self._rows_together, rows)
+        firsts = [min(first, rows - height) for first, _ in needed]
+        return [
+            Strip(start, stop, first, first + height)
+            for (start, stop), first in zip(pairwise(edges), firsts, strict=True)
+        ]
+
+    @property
+    def _rows_together(self) -> int:
+        """Rows after which the grouping of all layers repeats itself."""
+        return lcm(*(choose(shape).count_together(shape) for shape in self.weight_shapes))
 
     def _rows_needed(self, start: int, stop: int, rows: int) -> tuple[int, int]:
-        first, last, groups = start, stop, []
+        first, last = start, stop
         for layer, margin, shape in reversed(list(zip(self.layers, self.margins[1:], self.weight_shapes, strict=True))):
             together = choose(shape).count_together(shape)
             first = margin + (first - margin) // together * together - layer.kernel // 2
             last = margin - (margin - last) // together * together + layer.kernel // 2
-            groups.append(together)
-        return max(first // lcm(*groups) * lcm(*groups), 0), min(last, rows)
+        return max(first // self._rows_together * self._rows_together, 0), min(last, rows)

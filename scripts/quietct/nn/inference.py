@@ -10,7 +10,7 @@ from quietct.nn.network import Network, Workspace
 from quietct.nn.workers import Workers, shared_array
 
 # About so many pixels go through the network at a time.
-TILE_PIXELS = 65536
+TILE_PIXELS = 131072
 
 
 class TiledInference:

@@ -28,7 +28,7 @@ TILES = range(SHORTEST_TILE, LONGEST_TILE + 1, VECTOR // 2)
 SMALL_PRODUCT = 1_000_000
 # Intermediate values, and their products, that are computed before the next step is done with them: few enough for the
 # caches, and so many that the time between two steps does not count.
-BAND_VALUES, BAND_PRODUCTS = 1 << 18, 1 << 23
+BAND_VALUES, BAND_PRODUCTS = 1 << 18, 1 << 22
 # Some convolutions compute up to so many rows in one product; the last one may need rows below the canvas.
 MOST_ROWS_TOGETHER = 8
 
