@@ -18,7 +18,7 @@ from quietct.nn.conv.winograd import Winograd
 from quietct.nn.network import copy_where_active
 
 FIRST, SECOND, THIRD = NETWORKS["chen2017"].weight_shapes
-SAMPLES = 4  # of 64²: as many pixels as a worker computes at a time when it trains
+SAMPLES = 4  # of 64²
 Compute = Callable[[], np.ndarray]
 
 
@@ -174,9 +174,11 @@ def winograd(side: int) -> Iterator[Comparison]:
 
 
 def unfolding(side: int) -> Iterator[Comparison]:
-    """Copy the image for each column of the kernel, or for each element."""
+    """Copy the image for each column of the kernel, or not, or for each element."""
     layer = Layer(SAMPLES, side, FIRST)
-    yield layer.compare("9 shifted copies, not 81", layer.im2col(), layer.forward(layer.way(Unfolded)))
+    ways = layer.way(Direct), layer.way(Unfolded)
+    yield layer.compare("9 shifted copies, not 9 products", *map(layer.forward, ways))
+    yield layer.compare("9 shifted copies, not 81 (im2col)", layer.im2col(), layer.forward(layer.way(Unfolded)))
 
 
 def band_matrices(side: int) -> Iterator[Comparison]:
