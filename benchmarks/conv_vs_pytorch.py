@@ -4,10 +4,10 @@
     .venv/bin/python benchmarks/conv_vs_pytorch.py --json conv_vs_pytorch.json
 
 Each contender has a process of its own: NumPy; PyTorch as one writes it; PyTorch tuned, with ReLUs in place and an
-allocator that keeps freed memory; and for the article's network SciPy. They take turns, so that whatever else the machine does meets all alike. PyTorch
-computes in both memory layouts, and the faster one counts. Before anything is timed, all results are compared with
-those of PyTorch in float64. Times are medians over rounds; a ratio is the other's time by NumPy's: above 1, NumPy is
-faster.
+allocator that keeps freed memory; and for the article's network SciPy. They take turns, so that whatever else the
+machine does meets all alike. PyTorch computes in both memory layouts, and the faster one counts. Before anything is
+timed, all results are compared with those of PyTorch in float64. Times are medians over rounds; a ratio is the other's
+time by NumPy's: above 1, NumPy is faster.
 """
 
 import argparse

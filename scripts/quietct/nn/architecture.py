@@ -181,10 +181,28 @@ class Architecture:
         """Rows after which the grouping of all layers repeats itself."""
         return lcm(*(choose(shape).count_together(shape) for shape in self.weight_shapes))
 
-    def _rows_needed(self, start: int, stop: int, rows: int) -> tuple[int, int]:
-        first, last = start, stop
+    def rows_computed(self, start: int, stop: int) -> list[slice]:
+        """Tell which rows of each layer's output decide the network's output rows `start` to `stop`, to the last bit.
+
+        Parameters
+        ----------
+        start, stop : int
+
+        Returns
+        -------
+        list of slice
+            From the first layer to the last, in rows of the image; they may lie beyond it.
+        """
+        rows = []
         for layer, margin, shape in reversed(list(zip(self.layers, self.margins[1:], self.weight_shapes, strict=True))):
             together = choose(shape).count_together(shape)
-            first = margin + (first - margin) // together * together - layer.kernel // 2
-            last = margin - (margin - last) // together * together + layer.kernel // 2
-        return max(first // self._rows_together * self._rows_together, 0), min(last, rows)
+            start = margin + (start - margin) // together * together
+            stop = margin - (margin - stop) // together * together
+            rows.append(slice(start, stop))
+            start, stop = start - layer.kernel // 2, stop + layer.kernel // 2
+        return rows[::-1]
+
+    def _rows_needed(self, start: int, stop: int, rows: int) -> tuple[int, int]:
+        of_first_layer, reach = self.rows_computed(start, stop)[0], self.layers[0].kernel // 2
+        first = (of_first_layer.start - reach) // self._rows_together * self._rows_together
+        return max(first, 0), min(of_first_layer.stop + reach, rows)

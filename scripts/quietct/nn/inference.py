@@ -110,5 +110,6 @@ class TiledInference:
             key = (worker, tile.last - tile.first)
             if key not in self._workspaces:
                 self._workspaces[key] = Workspace(self.network, 1, key[1], self._image.shape[1])
-            output = self._workspaces[key].forward(self._image[None, None, tile.first : tile.last])
-            self._result[tile.start : tile.stop] = output[0, 0, tile.start - tile.first : tile.stop - tile.first]
+            own = slice(tile.start - tile.first, tile.stop - tile.first)
+            output = self._workspaces[key].forward(self._image[None, None, tile.first : tile.last], own)
+            self._result[tile.start : tile.stop] = output[0, 0, own]

@@ -105,12 +105,14 @@ class Workspace:
             self._deltas = self._canvases()
         return self._deltas
 
-    def forward(self, images: np.ndarray) -> np.ndarray:
+    def forward(self, images: np.ndarray, rows: slice | None = None) -> np.ndarray:
         """Compute the network's output.
 
         Parameters
         ----------
         images : ndarray, shape (samples, 1, rows, columns)
+        rows : slice, optional
+            Rows of the output that are wanted; the others may hold anything, and no `backward` may follow.
 
         Returns
         -------
@@ -119,8 +121,9 @@ class Workspace:
         if images.shape != self.shape:
             raise ValueError(f"images must have shape {self.shape}, not {images.shape}")
         self.frame.images(self.activations[0], self.regions[0])[...] = images
+        wanted = self.network.architecture.rows_computed(rows.start, rows.stop) if rows else None
         for k, (weights, bias) in enumerate(self.network.layers):
-            self._activate(k, weights, bias)
+            self._activate(k, weights, bias, wanted[k] if wanted else None)
         return self.frame.images(self.activations[-1], self.regions[-1]).copy()
 
     def backward(self, delta: np.ndarray, dilation: float = 0.0) -> np.ndarray:
@@ -160,12 +163,15 @@ class Workspace:
             self._hand_on(k, delta)
         return gradient
 
-    def _activate(self, k: int, weights: np.ndarray, bias: np.ndarray) -> None:
+    def _activate(self, k: int, weights: np.ndarray, bias: np.ndarray, wanted: slice | None) -> None:
         """Compute the output of layer k (from 0): convolution, bias, shortcut, ReLU."""
         layer, canvas = self.layers[k], self.activations[k + 1]
         shift = self.scratch("shift", len(bias), self.frame.width)
         np.add(bias[:, None], self.gaps[k + 1] if layer.relu else 0, out=shift)
-        for rows, block in self.convolutions[k].forward(self.activations[k], weights):
+        if wanted:
+            of_image, region = self.regions[0].top, self.regions[k + 1].row_range
+            wanted = slice(max(wanted.start + of_image, region.start), min(wanted.stop + of_image, region.stop))
+        for rows, block in self.convolutions[k].forward(self.activations[k], weights, wanted):
             out = self.frame.body(canvas, rows)
             if layer.add is not None:
                 block += self.frame.body(self.activations[layer.add], rows)

@@ -10,6 +10,8 @@ from quietct.nn.conv.canvas import MOST_ROWS_TOGETHER, Frame, Scratch, tiles
 
 # A product with fewer rows than this leaves the processor's registers half empty.
 FEW_ROWS = 8
+# A result with fewer elements takes less time than transposing an operand for it would.
+SMALL_MATRIX = 512
 
 
 class Direct:
@@ -95,15 +97,16 @@ class Direct:
         tile = frame.tile(total[0].size)
         for band in frame.bands(rows, together, self.shape):
             count = -(-(band.stop - band.start) // together)
-            # Transposed once, so that every product below reads both of its operands along their rows.
-            transposed = self.scratch("transposed", count, frame.width, together * filters)
-            below = frame.windows(delta, band.start, 0, together, together, count, frame.width)[:, 0]
-            np.copyto(transposed, below.swapaxes(1, 2))
-            transposed = transposed.reshape(count, -1, tile, together * filters)
+            below = frame.windows(delta, band.start, 0, together, together, count, tile).swapaxes(2, 3)
+            if total[0].size > SMALL_MATRIX:
+                # Transposed once, so that every product below reads both of its operands along their rows.
+                transposed = self.scratch("transposed", *below.shape)
+                np.copyto(transposed, below)
+                below = transposed
             products = self.scratch("products", count, frame.width // tile, *total[0].shape)
             for v in range(width):
                 windows = frame.windows(x, band.start - top, v - left, self.reach, together, count, tile)
-                np.matmul(windows, transposed, out=products)
+                np.matmul(windows, below, out=products)
                 total[v] += np.add.reduce(products, axis=(0, 1))
         # The adjoint of `_band_matrices`: what belongs to the same weight is added.
         by_row = total.reshape(width, self.reach, channels, together, filters)

@@ -58,9 +58,11 @@ class Convolution:
         # Shifting x one way is shifting delta the other way: with few filters, delta is what is cheap to unfold.
         self.swaps = channels * width > FEW_CHANNELS >= filters * width
 
-    def forward(self, x: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
-        """Convolve; yields rows of the frame and their result without bias, as `Direct.slide` does."""
-        return self.forward_way.slide(x, weights, self.result.row_range)
+    def forward(
+        self, x: np.ndarray, weights: np.ndarray, rows: slice | None = None
+    ) -> Iterator[tuple[slice, np.ndarray]]:
+        """Convolve all rows or some; yields rows of the frame and their result without bias, as `Direct.slide` does."""
+        return self.forward_way.slide(x, weights, rows or self.result.row_range)
 
     def input_gradient(self, delta: np.ndarray, weights: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         """Back-propagate `delta` to the layer's input: a convolution with the weights turned half round."""
