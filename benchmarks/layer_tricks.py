@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from workloads import NETWORKS
 
+from quietct.nn.conv import direct
 from quietct.nn.conv.canvas import Frame, Scratch
 from quietct.nn.conv.direct import Direct
 from quietct.nn.conv.layer import Convolution, Way
 from quietct.nn.conv.unfolded import Unfolded
 from quietct.nn.conv.winograd import Winograd
-from quietct.nn.network import copy_where_active
 
 FIRST, SECOND, THIRD = NETWORKS["chen2017"].weight_shapes
 SAMPLES = 4  # of 64²
@@ -128,24 +129,6 @@ class OneRow(Direct):
         return 1
 
 
-class OnViews(Direct):
-    """A weight gradient whose products read `delta` across its rows, where it lies."""
-
-    def weight_gradient(self, x: np.ndarray, delta: np.ndarray, rows: slice) -> np.ndarray:
-        """Sum delta times window, for eight filters or more."""
-        (filters, channels, height, width), (top, left) = self.shape, self.lead
-        frame, total = self.frame, np.zeros((width, height * channels, filters), np.float32)
-        tile = frame.tile(total[0].size)
-        for band in frame.bands(rows, 1, self.shape):
-            count = band.stop - band.start
-            across = frame.windows(delta, band.start, 0, 1, 1, count, tile).swapaxes(-1, -2)
-            products = self.scratch("products", count, frame.width // tile, *total[0].shape)
-            for v in range(width):
-                np.matmul(frame.windows(x, band.start - top, v - left, height, 1, count, tile), across, products)
-                total[v] += np.add.reduce(products, axis=(0, 1))
-        return total.reshape(width, height, channels, filters).transpose(3, 2, 1, 0)
-
-
 def layout(side: int) -> Iterator[Comparison]:
     """Multiply views of a canvas, or a copy of every window."""
     layer = Layer(SAMPLES, side, SECOND)
@@ -155,13 +138,13 @@ def layout(side: int) -> Iterator[Comparison]:
 def tiles(side: int) -> Iterator[Comparison]:
     """Multiply tiles of a row, or whole rows."""
     layer = Layer(1, 4 * side, SECOND)
-    direct, of_tiles = layer.way(Direct), layer.way(Direct)
-    direct.tile = layer.frame.width
-    yield layer.compare("tiles, not whole rows", layer.forward(direct), layer.forward(of_tiles))
+    of_rows, of_tiles = layer.way(Direct), layer.way(Direct)
+    of_rows.tile = layer.frame.width
+    yield layer.compare("tiles, not whole rows", layer.forward(of_rows), layer.forward(of_tiles))
     layer = Layer(1, 4 * side, FIRST)
-    unfolded, of_tiles = layer.way(Unfolded), layer.way(Unfolded)
-    unfolded.narrow.tile = layer.frame.width
-    yield layer.compare("tiles, not whole rows", layer.forward(unfolded), layer.forward(of_tiles))
+    of_rows, of_tiles = layer.way(Unfolded), layer.way(Unfolded)
+    of_rows.narrow.tile = layer.frame.width
+    yield layer.compare("tiles, not whole rows", layer.forward(of_rows), layer.forward(of_tiles))
 
 
 def winograd(side: int) -> Iterator[Comparison]:
@@ -191,12 +174,22 @@ def band_matrices(side: int) -> Iterator[Comparison]:
 
 def transposing(side: int) -> Iterator[Comparison]:
     """Transpose the gradient with respect to the output once, or let each product do it."""
-    layer = Layer(SAMPLES, side, FIRST)
-    ways = layer.unfolded_by(OnViews), layer.way(Unfolded)
-    yield layer.compare("weight gradient: delta transposed once", *map(layer.weight_gradient, ways))
-    layer = Layer(SAMPLES, side, SECOND)
-    ways = layer.way(OnViews), layer.way(Direct)
-    yield layer.compare("weight gradient: delta transposed once", *map(layer.weight_gradient, ways))
+
+    def small_up_to(size: int, compute: Compute) -> Compute:
+        def patched() -> np.ndarray:
+            with mock.patch.object(direct, "SMALL_MATRIX", size):
+                return compute()
+
+        return patched
+
+    for trick, shape, kind, other in (
+        ("weight gradient: delta transposed once", FIRST, Unfolded, 1 << 60),
+        ("weight gradient: delta transposed once", SECOND, Direct, 1 << 60),
+        ("weight gradient: small, not transposed", (16, 1, 5, 5), Unfolded, 0),
+    ):
+        layer = Layer(SAMPLES, side, shape)
+        without, using = (layer.weight_gradient(layer.way(kind)) for _ in range(2))
+        yield layer.compare(trick, small_up_to(other, without), small_up_to(direct.SMALL_MATRIX, using))
 
 
 def swapping(side: int) -> Iterator[Comparison]:
@@ -213,50 +206,41 @@ def swapping(side: int) -> Iterator[Comparison]:
 
 
 def elementwise(side: int) -> Iterator[Comparison]:
-    """Do what follows a layer of 64 filters, band by band: the block is in the cache, the canvases are not."""
+    """Do what follows a layer of 64 filters, band by band: the block is in the cache, the canvas is not."""
     layer = Layer(SAMPLES, side, FIRST)
     frame, filters = layer.frame, FIRST[0]
     bands = frame.bands(layer.rows, 1, FIRST)
     rng = np.random.default_rng(1)
     block = rng.standard_normal((bands[0].stop, filters, frame.width), dtype=np.float32)
-    changed, active = np.empty_like(block), np.empty(block.shape, bool)
-    activation = np.maximum(layer.delta, 0)
+    changed = np.empty_like(block)
     bias = np.linspace(-0.5, 0.5, filters, dtype=np.float32)[:, None]
     shift = bias + np.where(frame.pixel_columns(frame.whole), 0, -np.inf).astype(np.float32)
 
-    def band_by_band(act: Callable[[slice, slice, np.ndarray], object]) -> Compute:
+    def band_by_band(act: Callable[[slice, np.ndarray], object]) -> Compute:
         canvas = frame.empty(filters, np.float32)
 
         def compute() -> np.ndarray:
             for band in bands:
-                act(slice(band.stop - band.start), band, frame.body(canvas, band))
+                act(slice(band.stop - band.start), frame.body(canvas, band))
             return canvas
 
         return compute
 
-    def clear_gaps(some: slice, band: slice, out: np.ndarray) -> None:
+    def clear_gaps(some: slice, out: np.ndarray) -> None:
         np.clip(np.add(block[some], bias, out=changed[some]), 0, np.inf, out=out)
         for gap in range(frame.columns, frame.width, frame.pitch):
             out[..., gap : gap + frame.border] = 0
         out[..., frame.samples * frame.pitch - frame.border :] = 0
 
-    def add_minus_infinity(some: slice, band: slice, out: np.ndarray) -> None:
+    def add_minus_infinity(some: slice, out: np.ndarray) -> None:
         np.clip(np.add(block[some], shift, out=changed[some]), 0, np.inf, out=out)
-
-    def multiply(some: slice, band: slice, out: np.ndarray) -> None:
-        np.greater(frame.body(activation, band), 0, out=active[some])
-        np.multiply(block[some], active[some], out=out)
-
-    def through_bits(some: slice, band: slice, out: np.ndarray) -> None:
-        copy_where_active(block[some], frame.body(activation, band), changed[some], out)
 
     yield layer.compare(
         "ReLU by clip, not maximum",
-        band_by_band(lambda some, band, out: np.maximum(block[some], 0, out=out)),
-        band_by_band(lambda some, band, out: np.clip(block[some], 0, np.inf, out=out)),
+        band_by_band(lambda some, out: np.maximum(block[some], 0, out=out)),
+        band_by_band(lambda some, out: np.clip(block[some], 0, np.inf, out=out)),
     )
     yield layer.compare("minus infinity, not gaps cleared", *map(band_by_band, (clear_gaps, add_minus_infinity)))
-    yield layer.compare("ReLU's gradient through bits", *map(band_by_band, (multiply, through_bits)))
 
 
 TRICKS = (layout, tiles, winograd, unfolding, band_matrices, transposing, swapping, elementwise)
