@@ -29,7 +29,7 @@ rule train_network:
         "../../environment.yml"
     threads: config["train"]["threads"]
     resources:
-        mem_mb=3000,
+        mem_mb=lambda wildcards, threads: 2000 + 1000 * threads,
         runtime="4h",
     params:
         noise=lambda wildcards: wildcards.noise,

@@ -29,7 +29,8 @@ SMALL_PRODUCT = 1_000_000
 # Intermediate values, and their products, that are computed before the next step is done with them: few enough for the
 # caches, and so many that the time between two steps does not count.
 BAND_VALUES, BAND_PRODUCTS = 1 << 18, 1 << 22
-# Some convolutions compute up to so many rows in one product; the last one may need rows below the canvas.
+# A convolution with few filters computes up to so many rows of its result in one product, which otherwise would leave the
+# processor's registers half empty; so a canvas has some rows below its images, for the last product.
 MOST_ROWS_TOGETHER = 8
 
 
@@ -181,7 +182,7 @@ class Frame:
 class Scratch:
     """Memory for intermediate results, allocated once and used by all layers in turn.
 
-    Nothing in it outlives the computation of one band, so that its content never matters.
+    Nothing in it outlives one convolution, so that its content never matters.
 
     Parameters
     ----------

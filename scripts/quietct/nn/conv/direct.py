@@ -8,8 +8,6 @@ import numpy as np
 
 from quietct.nn.conv.canvas import MOST_ROWS_TOGETHER, Frame, Scratch, tiles
 
-# A product with fewer rows than this leaves the processor's registers half empty.
-FEW_ROWS = 8
 # A result with fewer elements takes less time than transposing an operand for it would.
 SMALL_MATRIX = 512
 
@@ -44,7 +42,7 @@ class Direct:
     @staticmethod
     def count_together(shape: tuple[int, ...]) -> int:
         """Count the rows of the result that are computed in one product."""
-        return max(1, min(FEW_ROWS // shape[0], MOST_ROWS_TOGETHER))
+        return max(1, MOST_ROWS_TOGETHER // shape[0])
 
     def slide(self, x: np.ndarray, weights: np.ndarray, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
         """Slide the kernel over a canvas.
