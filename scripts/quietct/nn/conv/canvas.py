@@ -29,8 +29,8 @@ SMALL_PRODUCT = 1_000_000
 # Intermediate values, and their products, that are computed before the next step is done with them: few enough for the
 # caches, and so many that the time between two steps does not count.
 BAND_VALUES, BAND_PRODUCTS = 1 << 18, 1 << 22
-# A convolution with few filters computes up to so many rows of its result in one product, which otherwise would leave the
-# processor's registers half empty; so a canvas has some rows below its images, for the last product.
+# With few filters, one product computes up to so many rows of the result; otherwise it would leave the processor's
+# registers half empty. So a canvas has some rows below its images, for the last product.
 MOST_ROWS_TOGETHER = 8
 
 
