@@ -14,11 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 import layer_tricks
 import network_tricks
 from layer_tricks import Comparison
 from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
-from threadpoolctl import threadpool_limits
 from with_numpy import facts as blas_facts
 
 TRICKS = layer_tricks.TRICKS + network_tricks.TRICKS

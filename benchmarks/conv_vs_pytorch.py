@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from contender import Contender
 from memory import KNOWN_HERE, extra_mib
 from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json

@@ -9,7 +9,6 @@ from unittest import mock
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-from workloads import NETWORKS
 
 from quietct.nn.conv import direct
 from quietct.nn.conv.canvas import Frame, Scratch
@@ -17,6 +16,7 @@ from quietct.nn.conv.direct import Direct
 from quietct.nn.conv.layer import Convolution, Way
 from quietct.nn.conv.unfolded import Unfolded
 from quietct.nn.conv.winograd import Winograd
+from workloads import NETWORKS
 
 FIRST, SECOND, THIRD = NETWORKS["chen2017"].weight_shapes
 SAMPLES = 4  # of 64²

@@ -11,13 +11,13 @@ from multiprocessing import get_context
 from unittest import mock
 
 import numpy as np
-from layer_tricks import SAMPLES, Comparison, Compute
 from threadpoolctl import threadpool_limits
-from workloads import NETWORKS
 
+from layer_tricks import SAMPLES, Comparison, Compute
 from quietct.nn.conv.canvas import Frame
 from quietct.nn.gradients import BatchGradient
 from quietct.nn.network import Network, Workspace
+from workloads import NETWORKS
 
 
 def bands(side: int) -> Iterator[Comparison]:

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 import yaml
-from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
-from with_numpy import facts as blas_facts
 
 from quietct.ct.volume import new_volume
 from quietct.nn import Architecture, BatchGradient, Network
 from quietct.nn.optimizers import make_optimiser
 from quietct.training_job import PatchSet, train_network
+from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json
+from with_numpy import facts as blas_facts
 
 CONFIGS = Path(__file__).parents[1] / "config"
 CHECKPOINT_SECONDS = 1  # far more often than in any config, so that every turn has some

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
-from workloads import LEARNING_RATE, Workload, numbers
 
 from quietct.nn import BatchGradient, LayerWorkspace, Network, TiledInference, Workspace
 from quietct.nn.gradients import share_out
 from quietct.nn.optimizers import SGD
 from quietct.nn.workers import Workers, shared_array
+from workloads import LEARNING_RATE, Workload, numbers
 
 VARIANTS = ("",)
 

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import torch
+
 from workloads import LEARNING_RATE, Workload, numbers
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

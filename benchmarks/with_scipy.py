@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy
 from scipy.signal import convolve
+
 from workloads import LEARNING_RATE, Workload, numbers
 
 VARIANTS = ("",)
