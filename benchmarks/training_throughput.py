@@ -24,7 +24,9 @@ import numpy as np
 import yaml
 
 from quietct.ct.volume import new_volume
-from quietct.nn import Architecture, BatchGradient, Network
+from quietct.nn.architecture import Architecture
+from quietct.nn.gradients import BatchGradient
+from quietct.nn.network import Network
 from quietct.nn.optimizers import make_optimiser
 from quietct.training_job import PatchSet, train_network
 from table import describe_machine, let_openblas_choose, print_facts, print_table, write_json

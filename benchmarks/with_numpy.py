@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from quietct.nn import BatchGradient, LayerWorkspace, Network, TiledInference, Workspace
-from quietct.nn.gradients import share_out
+from quietct.nn.conv import LayerWorkspace
+from quietct.nn.gradients import BatchGradient, share_out
+from quietct.nn.inference import TiledInference
+from quietct.nn.network import Network, Workspace
 from quietct.nn.optimizers import SGD
 from quietct.nn.workers import Workers, shared_array
 from workloads import LEARNING_RATE, Workload, numbers

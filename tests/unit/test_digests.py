@@ -49,5 +49,5 @@ def test_every_script_depends_on_the_modules_it_runs(repository):
         assert files, script.name
         assert not files & NO_INFLUENCE
     training = {path.relative_to(scripts).as_posix() for path in code_files(scripts / "train_network.py")}
-    assert {"quietct/nn/conv.py", "quietct/nn/network.py"} <= training
+    assert {"quietct/nn/conv/winograd.py", "quietct/nn/network.py"} <= training
     assert not [name for name in training if name.startswith(("quietct/figures", "quietct/ct/phantom"))]

@@ -12,7 +12,9 @@ def test_nn_needs_numpy_and_threadpoolctl_alone(repository):
     code = f"""
 import sys
 sys.path.insert(0, {str(repository / "scripts")!r})
-import quietct.nn
+import pkgutil, quietct.nn
+for module in pkgutil.walk_packages(quietct.nn.__path__, "quietct.nn."):
+    __import__(module.name)
 others = {{name.partition(".")[0] for name in sys.modules}} - set(sys.stdlib_module_names)
 print(*others)
 """
