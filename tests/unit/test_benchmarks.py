@@ -34,7 +34,7 @@ def python(repository):
     return run
 
 
-@pytest.mark.parametrize("name", ["compare_with_bm3d", "conv_vs_pytorch", "training_throughput"])
+@pytest.mark.parametrize("name", ["compare_with_bm3d", "conv_tricks", "conv_vs_pytorch", "training_throughput"])
 def test_help_explains_each_benchmark(python, name):
     finished = python(f"benchmarks/{name}.py", "--help")
     assert finished.returncode == 0, finished.stderr

@@ -19,7 +19,7 @@ SHAPES = {
     "chen_layer_2": (3, 64, 32, 10, 8, 3, 3),
     "chen_layer_3": (2, 32, 1, 20, 9, 5, 5),
     "redcnn": (1, 24, 24, 19, 21, 5, 5),
-    "several_bands": (1, 12, 20, 237, 150, 3, 3),
+    "several_bands": (1, 20, 24, 237, 150, 3, 3),
     "even_kernel": (2, 20, 20, 9, 7, 4, 2),
     "even_kernel_thin": (2, 2, 3, 9, 7, 2, 4),
     "tall_kernel": (1, 20, 20, 12, 6, 9, 1),
@@ -165,6 +165,7 @@ def test_transforms_multiply_fewer_times_and_give_the_same_sums(height):
         ((32, 64, 3, 3), Winograd),
         ((1, 32, 5, 5), Direct),
         ((96, 96, 5, 5), Winograd),  # RED-CNN
+        ((16, 16, 3, 3), Direct),
         ((40, 40, 1, 1), Direct),
         ((20, 20, 9, 9), Direct),  # too tall for Winograd's precision
     ],

@@ -14,8 +14,8 @@ from quietct.nn.conv.winograd import ROWS_TOGETHER, Winograd
 
 # Up to so many (channels × kernel columns), a product per kernel column is too shallow, and copies pay.
 FEW_CHANNELS = 32
-# From so many channels and filters on, the products outweigh Winograd's transforms.
-MANY_CHANNELS = 12
+# From so many (channels, or filters, × kernel rows) on, what Winograd saves outweighs its transforms.
+MANY_ROWS = 60
 
 
 class Way(Protocol):
@@ -92,6 +92,6 @@ def choose(shape: tuple[int, int, int, int]) -> type[Direct] | type[Unfolded] | 
     filters, channels, height, width = shape
     if channels * width <= FEW_CHANNELS:
         return Unfolded
-    if height in ROWS_TOGETHER and min(filters, channels) >= MANY_CHANNELS:
+    if height in ROWS_TOGETHER and min(filters, channels) * height >= MANY_ROWS:
         return Winograd
     return Direct

@@ -20,8 +20,8 @@ import numpy as np
 
 from quietct.nn.conv.canvas import Frame, Scratch, strided, tiles
 
-# Rows of the result that are computed together, by kernel height. More would need more points; with more than
-# eight, rounding errors grow beyond 1e-5 of the result.
+# Rows of the result that are computed together, by kernel height. More would need more points; with more than eight,
+# rounding errors come near 1e-5 of the largest result.
 ROWS_TOGETHER = {2: 4, 3: 4, 4: 4, 5: 4, 6: 3, 7: 2}
 # Where the polynomials are evaluated; the last point is infinity. Small fractions keep rounding errors small.
 POINTS = (0, 1, -1, Fraction(1, 2), -2, 2, Fraction(-1, 2))
