@@ -81,3 +81,13 @@ def test_throughput_of_every_variant_is_reported(python, tmp_path):
             row["trainer_patches_per_second"] / row["bare_patches_per_second"]
         )
         assert min(row["gradient_noise"], row["dilated"], row["dilated_gradient_noise"]) > 0
+
+
+def test_tricks_compute_the_same_with_and_without(python, tmp_path):
+    finished = python("benchmarks/conv_tricks.py", "--quick", "--json", tmp_path / "tricks.json")
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads((tmp_path / "tricks.json").read_text())
+    assert len(rows) > 15
+    for row in rows:
+        assert row["with_ns"] > 0
+        assert row["difference"] < 1e-4
