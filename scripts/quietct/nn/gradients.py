@@ -142,9 +142,11 @@ class BatchGradient:
             self._losses[slot], self._gradients[slot] = 0, 0
             for part in shares[slot]:
                 noisy, clean = (orient(images, turns, flip) for images in self.batch(indices[part.samples]))
-                value, gradient = self._propagate(worker, noisy, clean, part.strip, loss, dilation)
-                self._losses[slot] += value
-                self._gradients[slot] += gradient
+                # Each thread has its own error state. What is not finite shows in the loss or the gradient.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    value, gradient = self._propagate(worker, noisy, clean, part.strip, loss, dilation)
+                    self._losses[slot] += value
+                    self._gradients[slot] += gradient
 
     def _propagate(
         self, worker: int, noisy: np.ndarray, clean: np.ndarray, strip: Strip, loss: SquaredError, dilation: float
@@ -153,13 +155,11 @@ class BatchGradient:
         noisy, clean = noisy[:, :, strip.first : strip.last], clean[:, :, strip.start : strip.stop]
         own = slice(strip.start - strip.first, strip.stop - strip.first)
         workspace = self._workspace(worker, len(noisy), strip.last - strip.first)
-        # Each thread has its own error state. What is not finite shows in the loss or the gradient.
-        with np.errstate(over="ignore", invalid="ignore"):
-            output = workspace.forward(noisy)
-            value, of_own = loss.value_and_gradient(output[:, :, own], clean)
-            delta = output  # its memory serves again
-            delta[:, :, : own.start], delta[:, :, own], delta[:, :, own.stop :] = 0, of_own, 0
-            return value, workspace.backward(delta, dilation)
+        output = workspace.forward(noisy)
+        value, of_own = loss.value_and_gradient(output[:, :, own], clean)
+        delta = output  # its memory serves again
+        delta[:, :, : own.start], delta[:, :, own], delta[:, :, own.stop :] = 0, of_own, 0
+        return value, workspace.backward(delta, dilation)
 
     def _share_out(self, samples: int) -> list[list[MicroBatch]]:
         """Cut a batch into shares, or remember how it was done."""
