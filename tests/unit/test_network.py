@@ -270,7 +270,8 @@ def test_architecture_survives_its_description(name):
     [
         ([], "must have one filter"),
         ([(4, 3)], "must have one filter"),
-        ([(4, 3, VALID), (1, 3)], "2 pixels smaller than its input; make up for each layer with `padding: valid`"),
+        ([(4, 3, VALID), (1, 3)], "2 pixels smaller than its input; use as many layers with `padding: valid`"),
+        ([(4, 5, FULL), (1, 3)], "4 pixels larger than its input"),
         ([(4, 4), (1, 3)], "Layer 1 has a kernel of 4 pixels; it must be odd"),
         ([(4, 3, {"add": 1}), (1, 3)], "Layer 1 adds layer 1; it can add 0, the input, to 0"),
         ([(4, 3, {"add": 0}), (1, 3)], "Layer 1 adds layer 0, which has other channels or another image size"),

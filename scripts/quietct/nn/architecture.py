@@ -72,10 +72,11 @@ class Architecture:
         last = len(self.layers)
         if not last or self.layers[-1].filters != 1:
             raise UserError("The last layer of a network must have one filter: its output is the image.")
-        if self.margins[-1] != 0:
+        lost = 2 * self.margins[-1]
+        if lost:
             raise UserError(
-                f"The network's output is {2 * self.margins[-1]} pixels smaller than its input; "
-                "make up for each layer with `padding: valid` by one with `padding: full` and the same kernel."
+                f"The network's output is {abs(lost)} pixels {'smaller' if lost > 0 else 'larger'} than its input; "
+                "use as many layers with `padding: valid` as with `padding: full`, with the same kernels."
             )
         for k, layer in enumerate(self.layers, start=1):
             if layer.kernel % 2 == 0:
