@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 
@@ -15,6 +16,16 @@ from quietct.nn.conv.winograd import ROWS_TOGETHER, Winograd
 FEW_CHANNELS = 32
 # From so many (channels, or filters, × kernel rows) on, what Winograd saves outweighs its transforms.
 MANY_ROWS = 60
+
+
+class Way(Protocol):
+    """A way to compute a convolution; `Direct` documents the methods."""
+
+    def slide(self, x: np.ndarray, weights: np.ndarray, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
+        """Slide the kernel over a canvas."""
+
+    def weight_gradient(self, x: np.ndarray, delta: np.ndarray, rows: slice) -> np.ndarray:
+        """Sum delta times window over all pixels."""
 
 
 class Convolution:
