@@ -53,8 +53,8 @@ class Convolution:
         lead = ((height - 1) // 2, (width - 1) // 2)
         mirrored = (height - 1 - lead[0], width - 1 - lead[1])
         turned = (channels, filters, height, width)
-        self.forward_way = choose(shape)(frame, shape, lead, scratch)
-        self.backward_way = choose(turned)(frame, turned, mirrored, scratch)
+        self.forward_way: Way = choose(shape)(frame, shape, lead, scratch)
+        self.backward_way: Way = choose(turned)(frame, turned, mirrored, scratch)
         # Shifting x one way is shifting delta the other way: with few filters, delta is what is cheap to unfold.
         self.swaps = channels * width > FEW_CHANNELS >= filters * width
 
