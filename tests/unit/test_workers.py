@@ -20,6 +20,15 @@ from threadpoolctl import threadpool_info, threadpool_limits
 from quietct.errors import UserError
 from quietct.nn.workers import WorkerLostError, Workers, shared_array
 
+
+@pytest.fixture(autouse=True)
+def ctrl_c_is_heeded():
+    """A process that a shell starts in the background ignores SIGINT, and so would those that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 processes_only = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux alone")
 KINDS = [pytest.param("processes", marks=processes_only), "threads"]
 LOST = r"Worker process 2 of 3 was killed by signal 9 \(Killed\), .* memory ran out: .*`threads`, .*`batch_size`, .*"
