@@ -1,6 +1,6 @@
 """Convert one DICOM series to a volume in HU."""
 
-from quietct.ct.dicom import convert_series
+from quietct.ct.dicom.convert import convert_series
 from quietct.logs import logged
 
 if __name__ == "__main__":

@@ -18,7 +18,10 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from quietct.ct.dicom import clean_text, convert_series, read_series, read_slice
+from quietct.ct.dicom.convert import convert_series
+from quietct.ct.dicom.header import clean_text
+from quietct.ct.dicom.pixels import read_slice
+from quietct.ct.dicom.series import read_series
 from quietct.errors import UserError
 
 

@@ -9,7 +9,8 @@ from dicom_files import write_series, write_slice
 from pydicom.data import get_testdata_file
 from pydicom.uid import SecondaryCaptureImageStorage
 
-from quietct.ct.dicom import convert_series, read_series
+from quietct.ct.dicom.convert import convert_series
+from quietct.ct.dicom.series import read_series
 from quietct.ct.phantom import PIXEL_MM, scan_slice
 from quietct.ct.sources import SOURCES, fetch_series
 from quietct.ct.volume import open_volume, read_info

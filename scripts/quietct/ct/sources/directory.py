@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
-from quietct.ct.dicom import choose_series, read_header
+from quietct.ct.dicom.header import read_header
+from quietct.ct.dicom.series import choose_series
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,1 @@
+"""Reading CT series in DICOM: headers, order, Hounsfield units."""
