@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 # What conda-forge and bioconda call otherwise.
-CONDA_NAMES = {"matplotlib": "matplotlib-base", "snakemake": "snakemake-minimal"}
+CONDA_NAMES = {"matplotlib": "matplotlib-base", "python-gdcm": "gdcm", "snakemake": "snakemake-minimal"}
 # Import names that differ from the package's name.
 IMPORT_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "pywt": "pywavelets"}
 
