@@ -34,7 +34,9 @@ def python(repository):
     return run
 
 
-@pytest.mark.parametrize("name", ["compare_with_bm3d", "conv_tricks", "conv_vs_pytorch", "training_throughput"])
+@pytest.mark.parametrize(
+    "name", ["compare_with_bm3d", "conv_tricks", "conv_vs_pytorch", "read_dicom", "training_throughput"]
+)
 def test_help_explains_each_benchmark(python, name):
     finished = python(f"benchmarks/{name}.py", "--help")
     assert finished.returncode == 0, finished.stderr
@@ -91,3 +93,14 @@ def test_tricks_compute_the_same_with_and_without(python, tmp_path):
     for row in rows:
         assert row["with_ns"] > 0
         assert row["difference"] < 1e-4
+
+
+def test_reading_dicom_is_compared_with_decoding_alone(python, tmp_path):
+    finished = python("benchmarks/read_dicom.py", "--quick", "--json", tmp_path / "r.json")
+    assert finished.returncode == 0, finished.stderr
+    [row] = json.loads((tmp_path / "r.json").read_text())
+    assert (row["slices"], row["side"]) == (5, 64)
+    assert row["ratio"] == pytest.approx(row["converting_ms"] / row["decoding_ms"])
+    if sys.platform == "linux":
+        assert row["converting_mib"] > 0
+        assert row["decoding_mib"] > 0
