@@ -17,6 +17,15 @@ from quietct.errors import UserError
 from quietct.methods import VARIANTS, base_variant
 from quietct.nn.architecture import Architecture
 
+# In place of the keys that a config leaves out.
+DOWNLOAD = {
+    "idc_endpoint": "https://s3.amazonaws.com",
+    "tcia_endpoint": "https://nbia.cancerimagingarchive.net/nbia-api/services/v4",
+    "bandwidth_mbit": 250,
+    "retries": 5,
+    "timeout_s": 60,
+}
+
 
 def canonical_json(value: Any) -> str:
     """Give the one JSON text of a value, with sorted keys, so that the order of keys in a config changes nothing."""
@@ -142,6 +151,11 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
     for name in config["baselines"]:
         if name in config["networks"]:
             raise UserError(f"{where}: networks.{name} has the name of a baseline; choose another.")
+
+
+def download_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the settings of downloads: those of the config, and the usual ones for the keys that it leaves out."""
+    return {**DOWNLOAD, **config.get("download", {})}
 
 
 def load_yaml(path: str | Path) -> Any:

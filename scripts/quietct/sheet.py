@@ -4,22 +4,37 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from quietct.collection import Series, name_series, read_collection, select_series
 from quietct.errors import UserError
 from quietct.settings import check_schema
 
 Row = dict[str, Any]
 
-# What tells one series from another in the same place. The number of slices is not in it: the first ten slices of a
+# Sources of public collections, whose series never change and are the same everywhere.
+COLLECTIONS = ("idc", "tcia")
+
+# What tells one scan of the synthetic chest from another. The number of slices is not in it: the first ten slices of a
 # series are part of that series.
-IDENTITY = ("series_instance_uid", "nodule_layout", "exposure_mas", "repeat")
+PHANTOM_IDENTITY = ("nodule_layout", "exposure_mas", "repeat")
+
+UID = r"[0-9]+(\.[0-9]+)+"
+BUCKET_FOLDER = r"s3://[a-z0-9][a-z0-9.-]+(/[A-Za-z0-9_.-]+)+/?"
+
+# What a download is checked against.
+EXPECTED = ("n_slices", "size_mb", "crdc_series_uuid", "aws_bucket", "usual_n_slices")
 
 
-def read_sheet(path: str | Path, schema: Mapping[str, Any], where: str | None = None) -> list[Row]:
-    """Read a series sheet and check every row.
+def read_sheet(
+    path: str | Path, schema: Mapping[str, Any], collection: str | Path, where: str | None = None
+) -> list[Row]:
+    """Read a series sheet, check every row, and resolve what names series of a collection.
 
     Parameters
     ----------
@@ -27,13 +42,17 @@ def read_sheet(path: str | Path, schema: Mapping[str, Any], where: str | None = 
         Tab-separated, first line the column names. Empty lines are skipped.
     schema : dict
         `workflow/schemas/series.schema.yaml`, which holds for each row.
+    collection : path
+        Table of the collection, for `quietct.collection.read_collection`; only read if a row is of a collection.
     where : str, optional
         Name of the sheet in sentences; `path` if absent.
 
     Returns
     -------
     list of dict
-        One per series; empty cells are left out, numbers are numbers.
+        One per series; empty cells are left out, numbers are numbers. A row of a collection has `series_instance_uid`
+        instead of `select`, and, if the series is in the table, `expected`: the cells that a download is checked
+        against. A row of source `idc` has the `location` of its folder.
 
     Raises
     ------
@@ -55,6 +74,7 @@ def read_sheet(path: str | Path, schema: Mapping[str, Any], where: str | None = 
     if len(set(columns)) < len(columns):
         raise UserError(f"{where} has a column name twice in its first line.")
     rows: list[Row] = []
+    lines: dict[str, int] = {}  # of each name
     for number, cells in enumerate(table[1:], start=2):
         if not any(cell.strip() for cell in cells):
             continue
@@ -66,13 +86,53 @@ def read_sheet(path: str | Path, schema: Mapping[str, Any], where: str | None = 
             if cell.strip()
         }
         check_schema(row, schema, f"{where}, line {number}")
-        rows.append(row)
-    _check_names(rows, where)
+        try:
+            resolved = _resolved(row, str(collection)) if row["source"] in COLLECTIONS else [row]
+            for one in resolved:
+                _check_name(one, lines)
+                lines[one["series"]] = number
+        except UserError as error:
+            raise UserError(f"{where}, line {number}: {error}") from None
+        rows += resolved
+    for role in ("train", "test"):
+        if not series_of(rows, role):
+            raise UserError(f"{where} has no series with the role {role}; at least one is needed.")
     return rows
 
 
+def dataset_of(row: Row) -> str:
+    """Give the name of the DICOM folder of a row: all runs and sheets share the one of a collection's series."""
+    return row["series_instance_uid"] if row["source"] in COLLECTIONS else row["series"]
+
+
+def selection_of(row: Row, unusable: str, download: Mapping[str, Any]) -> dict[str, Any]:
+    """Give what the source of a row is told besides the location, as plain values.
+
+    Parameters
+    ----------
+    row : dict
+        From `read_sheet`.
+    unusable : {'strict', 'skip'}
+        What to do with unfit DICOM files.
+    download : dict
+        From `quietct.settings.download_settings`.
+    """
+    if row["source"] == "phantom":
+        return {key: row.get(key) for key in (*PHANTOM_IDENTITY, "n_slices", "slice_spacing_mm")}
+    if row["source"] == "directory":
+        return {key: row.get(key) for key in ("series_instance_uid", "acquisition_number")} | {"unusable": unusable}
+    return {
+        "series_instance_uid": row["series_instance_uid"],
+        "expected": row.get("expected"),
+        "downloads": "resources/downloads",
+        "endpoint": download[f"{row['source']}_endpoint"],
+        "retries": download["retries"],
+        "timeout_s": download["timeout_s"],
+    }
+
+
 def check_split(rows: list[Row], where: str, resolve: Callable[[str], str] = str) -> None:
-    """Refuse a sheet where series of two roles are the same data.
+    """Refuse a sheet where two series are the same data.
 
     Parameters
     ----------
@@ -81,20 +141,22 @@ def check_split(rows: list[Row], where: str, resolve: Callable[[str], str] = str
     where : str
         Name of the sheet in the sentence.
     resolve : callable, optional
-        Makes one path of all ways to write a location.
+        Makes one path of all ways to write the location of a folder or file.
 
     Raises
     ------
     UserError
         Naming the two series.
     """
-    for index, row in enumerate(rows):
-        for other in rows[:index]:
-            if row["role"] != other["role"] and _same_data(row, other, resolve):
-                raise UserError(
-                    f"{where}: series {other['series']} ({other['role']}) and {row['series']} ({row['role']}) are the "
-                    "same data; use different series for different roles."
-                )
+    alike: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        for key in _identities(row, resolve):
+            for other in alike[key]:
+                if _same_data(row, other):
+                    names = " and ".join(f"{one['series']} ({one['role']})" for one in (other, row))
+                    cure = "use different series for different roles" if row["role"] != other["role"] else "remove one"
+                    raise UserError(f"{where}: series {names} are the same data; {cure}.")
+            alike[key].append(row)
 
 
 def series_of(rows: list[Row], role: str) -> list[str]:
@@ -118,25 +180,78 @@ def preview_of(rows: list[Row], wanted: str | None, where: str) -> str:
     return wanted
 
 
-def _check_names(rows: list[Row], where: str) -> None:
-    names = [row["series"] for row in rows]
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(f"{where} has the series {name} twice; give each row its own name.")
-    for role in ("train", "test"):
-        if not series_of(rows, role):
-            raise UserError(f"{where} has no series with the role {role}; at least one is needed.")
+@cache
+def _collection(path: str) -> tuple[list[Series], dict[str, Series]]:
+    """Read the table once, and only if a row needs it: the workflow reads its sheet again for every job."""
+    table = read_collection(path)
+    return table, {row["SeriesInstanceUID"]: row for row in table}
 
 
-def _same_data(one: Row, other: Row, resolve: Callable[[str], str]) -> bool:
-    if one["source"] != other["source"]:
-        return False
-    places = [resolve(row["location"]) if "location" in row else None for row in (one, other)]
-    if places[0] != places[1]:
-        return False
-    if one["source"] == "directory" and not ("series_instance_uid" in one and "series_instance_uid" in other):
-        return True  # a row without UID means whatever series the folder holds
-    return all(one.get(name) == other.get(name) for name in IDENTITY)
+def _resolved(row: Row, collection: str) -> list[Row]:
+    """Make one row with a UID for each series of a collection that a row means."""
+    if ("select" in row) == ("series_instance_uid" in row):
+        raise UserError(f"a row of source {row['source']} needs either series_instance_uid or select.")
+    if row["source"] == "idc" and not re.fullmatch(BUCKET_FOLDER, row.get("location", "s3://bucket/folder")):
+        raise UserError(f"location is {row['location']!r}, but a folder of source idc is s3://<bucket>/<folder>.")
+    table, by_uid = _collection(collection)
+    rest = {key: value for key, value in row.items() if key != "select"}
+    if "select" in row:
+        try:
+            chosen = select_series(table, row["select"])
+        except UserError as error:
+            raise UserError(f"select: {error}") from None
+        names = name_series(row["series"], chosen)
+    else:
+        uid = row["series_instance_uid"]
+        if uid not in by_uid:
+            return [_outside_the_table(row, collection)]
+        chosen, names = [by_uid[uid]], [row["series"]]
+    found = []
+    for name, series in zip(names, chosen, strict=True):
+        if row.get("n_slices", 1) > series["n_slices"]:
+            raise UserError(f"n_slices is {row['n_slices']}, but series {name} has only {series['n_slices']}.")
+        own = {"series": name, "series_instance_uid": series["SeriesInstanceUID"]}
+        if row["source"] == "idc":
+            own["location"] = row.get("location", f"s3://{series['aws_bucket']}/{series['crdc_series_uuid']}")
+        found.append({**rest, **own, "expected": {key: series[key] for key in EXPECTED}})
+    return found
+
+
+def _outside_the_table(row: Row, collection: str) -> Row:
+    if row["source"] == "idc" and "location" not in row:
+        raise UserError(
+            f"series_instance_uid {row['series_instance_uid']} is not in {Path(collection).name}; "
+            "name the folder that holds the series in its bucket as location, s3://<bucket>/<folder>."
+        )
+    return row
+
+
+def _check_name(row: Row, lines: Mapping[str, int]) -> None:
+    name = row["series"]
+    if name in lines:
+        raise UserError(f"line {lines[name]} already has the series {name}; give each row its own name.")
+    # Its DICOM folder would be that of the collection's series with this UID.
+    if row["source"] not in COLLECTIONS and re.fullmatch(UID, name):
+        raise UserError(f"the name {name} looks like a UID; put a letter into it.")
+
+
+def _identities(row: Row, resolve: Callable[[str], str]) -> Iterator[Any]:
+    """Give what a row may have in common with another one of the same data."""
+    if row["source"] == "phantom":
+        yield tuple(row.get(name) for name in PHANTOM_IDENTITY)
+    if row["source"] == "directory":
+        yield resolve(row["location"])
+    if "series_instance_uid" in row:
+        yield row["series_instance_uid"]
+
+
+def _same_data(one: Row, other: Row) -> bool:
+    """Whether two rows that have an identity in common are the same data."""
+    for key in ("acquisition_number", "series_instance_uid"):
+        # A folder can hold several series, a series several acquisitions; a row that names none means any.
+        if key in one and key in other and one[key] != other[key]:
+            return False
+    return True
 
 
 def _typed(cell: str, kind: Any) -> Any:

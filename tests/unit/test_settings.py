@@ -6,9 +6,11 @@ import pytest
 from quietct.errors import UserError
 from quietct.methods import all_methods, base_variant, trained_methods
 from quietct.settings import (
+    DOWNLOAD,
     canonical_json,
     check_config,
     digest_of,
+    download_settings,
     load_yaml,
     schema_keys,
 )
@@ -114,6 +116,13 @@ def test_article_config_has_the_numbers_of_the_article(repository):
         ("baselines.bm3d", {}, ["baselines has the unknown key bm3d"]),
         ("baselines.median.size_px", [4], ["baselines.median.size_px[0] is 4", "odd"]),
         ("preview.zoom", {"row": 1, "column": 1}, ["preview.zoom lacks the key size"]),
+        ("unusable_dicom", "ignore", ["unusable_dicom is 'ignore'", "strict, skip"]),
+        ("download", {"retry": 1}, ["download has the unknown key retry", "retries"]),
+        ("download", {"idc_endpoint": "s3.amazonaws.com"}, ["download.idc_endpoint is 's3.amazonaws.com'", "http"]),
+        ("download", {"bandwidth_mbit": 0}, ["download.bandwidth_mbit is 0", "at least 1"]),
+        ("download", {"bandwidth_mbit": 0.5}, ["download.bandwidth_mbit is 0.5", "integer"]),
+        ("download", {"retries": -1}, ["download.retries is -1", "at least 0"]),
+        ("download", {"timeout_s": 0}, ["download.timeout_s is 0", "greater than 0"]),
     ],
 )  # fmt: skip
 def test_a_mistake_is_told_in_one_sentence_with_file_and_key(config, schema, path, value, words):
@@ -192,6 +201,18 @@ def test_registries_in_the_code_have_the_names_of_the_schemas(repository, schema
         assert set(baselines[name]["properties"]) == {parameter.name for parameter in parameters}
         required = {parameter.name for parameter in parameters if parameter.default is parameter.empty}
         assert set(baselines[name]["required"]) == required
+
+
+def test_downloads_have_usual_settings_for_what_the_config_leaves_out(config, schema):
+    assert download_settings(config) == DOWNLOAD
+    config["download"] = {"retries": 0, "timeout_s": 0.5}
+    check_config(config, schema, "mine.yaml")
+    assert download_settings(config) == {**DOWNLOAD, "retries": 0, "timeout_s": 0.5}
+    described = schema["properties"]["download"]["properties"]
+    assert set(described) == set(DOWNLOAD)
+    for key, value in DOWNLOAD.items():
+        assert f" {value} when absent" in described[key]["description"]
+    check_config({**config, "download": DOWNLOAD}, schema, "mine.yaml")
 
 
 def test_methods_are_noisy_baselines_and_all_trainings(config):

@@ -2,7 +2,7 @@ import pytest
 
 from quietct.errors import UserError
 from quietct.settings import load_yaml
-from quietct.sheet import check_split, preview_of, read_sheet, series_of
+from quietct.sheet import check_split, dataset_of, preview_of, read_sheet, selection_of, series_of
 
 HEADER = "series\tsource\tlocation\trole\tnodule_layout\texposure_mas\trepeat\tn_slices\tseries_instance_uid\n"
 TRAIN = "a\tphantom\t\ttrain\t1\t200\t1\t12\t\n"
@@ -14,14 +14,36 @@ def schema(repository):
     return load_yaml(repository / "workflow/schemas/series.schema.yaml")
 
 
+@pytest.fixture(scope="module")
+def collection(repository):
+    return repository / "resources/phantom_fda_series.tsv"
+
+
 @pytest.fixture
-def sheet(tmp_path, schema):
+def sheet(tmp_path, schema, collection):
     def read(text):
         path = tmp_path / "sheet.tsv"
         path.write_text(text)
-        return read_sheet(path, schema, "sheet.tsv")
+        return read_sheet(path, schema, collection, "sheet.tsv")
 
     return read
+
+
+def public(*rows):
+    """A sheet with the given rows, each by its cells, beside a training and a test series of the synthetic chest."""
+    columns = [
+        "series",
+        "source",
+        "role",
+        "series_instance_uid",
+        "select",
+        "location",
+        "n_slices",
+        "acquisition_number",
+    ]
+    cells = [[row.get(name, "") for name in columns] for row in rows]
+    own = [["own_train", "phantom", "train"], ["own_test", "phantom", "test", "", "", "", "5"]]
+    return "\n".join("\t".join(map(str, line)) for line in [columns, *cells, *own])
 
 
 def test_cells_have_the_type_of_their_column_and_empty_ones_are_absent(sheet):
@@ -57,7 +79,10 @@ def test_roles_come_in_the_order_of_the_sheet(sheet):
         ("series\tseries\n", "sheet.tsv has a column name twice in its first line."),
         (HEADER + TRAIN, "sheet.tsv has no series with the role test; at least one is needed."),
         (HEADER + TEST, "sheet.tsv has no series with the role train; at least one is needed."),
-        (HEADER + TRAIN + TEST + TRAIN, "sheet.tsv has the series a twice; give each row its own name."),
+        (
+            HEADER + TRAIN + TEST + TRAIN,
+            "sheet.tsv, line 4: line 2 already has the series a; give each row its own name.",
+        ),
         (HEADER + TRAIN.replace("phantom", "internet"), "sheet.tsv, line 2: source is 'internet', but must be one of"),
         (HEADER + TRAIN.replace("train", "training"), "sheet.tsv, line 2: role is 'training', but must be one of"),
         (HEADER + TRAIN.replace("\t12\t", "\ttwelve\t"), "sheet.tsv, line 2: n_slices is 'twelve', but must be of the"),
@@ -68,6 +93,11 @@ def test_roles_come_in_the_order_of_the_sheet(sheet):
             "sheet.tsv, line 2: series is 'a/b', but must be text that matches",
         ),
         (HEADER + "c\tdirectory\t\ttrain\n", "sheet.tsv, line 2 lacks the key location."),
+        (HEADER + TRAIN.replace("\t\n", "\t../..\n"), "sheet.tsv, line 2: series_instance_uid "),
+        (
+            HEADER + "1.2.3" + TRAIN[1:] + TEST,
+            "sheet.tsv, line 2: the name 1.2.3 looks like a UID; put a letter into it.",
+        ),
         (HEADER + "c\tdirectory\tx\ttrain\t1\n", "sheet.tsv, line 2: nodule_layout has no meaning"),
         (HEADER + TRAIN.rstrip("\n") + "\t\t\t\n", "sheet.tsv, line 2 has 12 cells, but there are 9 columns."),
         ("series\tsource\trole\tdose\na\tphantom\ttrain\t1\n", "sheet.tsv, line 2 has the unknown key dose; known are"),
@@ -80,12 +110,193 @@ def test_a_wrong_sheet_is_told_in_one_sentence(sheet, text, sentence):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_or_unreadable_sheet_is_named(tmp_path, schema):
+def test_a_missing_or_unreadable_sheet_is_named(tmp_path, schema, collection):
     with pytest.raises(UserError, match=r"The series sheet nowhere\.tsv does not exist"):
-        read_sheet(tmp_path / "none.tsv", schema, "nowhere.tsv")
+        read_sheet(tmp_path / "none.tsv", schema, collection, "nowhere.tsv")
     (tmp_path / "binary.tsv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(UserError, match="no tab-separated text file"):
-        read_sheet(tmp_path / "binary.tsv", schema)
+        read_sheet(tmp_path / "binary.tsv", schema, collection)
+
+
+# Two repeats of the article's scan, and a series of another archive.
+FIRST = "1.2.840.113704.1.111.4116.1186756880.24"
+SECOND = "1.2.840.113704.1.111.4116.1186757037.38"
+OTHER = "1.3.6.1.4.1.14519.5.2.1.1"
+PAIR = (
+    "nodule_layout=NoduleLayout_3, pitch=1.2, slice_thickness_mm=3, slice_increment_mm=3, recon_kernel=B40f, "
+    "exposure_mas=25"
+)
+
+
+def test_a_uid_of_the_table_brings_its_folder_and_what_to_expect(sheet):
+    row, *_ = sheet(
+        public({"series": "a", "source": "idc", "role": "train", "series_instance_uid": FIRST, "n_slices": 10})
+    )
+    assert row == {
+        "series": "a",
+        "source": "idc",
+        "role": "train",
+        "series_instance_uid": FIRST,
+        "n_slices": 10,
+        "location": "s3://idc-open-data/47261c68-8de8-4242-97d1-7a6ec3349102",
+        "expected": {
+            "n_slices": 119,
+            "size_mb": 63.672,
+            "crdc_series_uuid": "47261c68-8de8-4242-97d1-7a6ec3349102",
+            "aws_bucket": "idc-open-data",
+            "usual_n_slices": 119,
+        },
+    }
+    assert dataset_of(row) == FIRST
+
+
+def test_a_selection_becomes_a_row_for_each_series(sheet):
+    rows = sheet(
+        public({"series": "low", "source": "tcia", "role": "train", "select": PAIR + ", repeat=2..4", "n_slices": 7})
+    )
+    assert [row["series"] for row in rows] == ["low_repeat2", "low_repeat3", "low_repeat4", "own_train", "own_test"]
+    assert len({dataset_of(row) for row in rows}) == 5
+    for row in rows[:3]:
+        assert set(row) == {"series", "source", "role", "series_instance_uid", "n_slices", "expected"}
+        assert (row["source"], row["role"], row["n_slices"]) == ("tcia", "train", 7)
+        assert row["expected"]["usual_n_slices"] == 96
+
+
+def test_a_series_outside_the_table_needs_its_folder_with_idc_and_nothing_with_tcia(sheet):
+    row = {"series": "a", "role": "train", "series_instance_uid": OTHER}
+    anywhere = {**row, "source": "idc", "location": "s3://idc-open-data-cr/8f3-1"}
+    assert sheet(public(anywhere))[0] == anywhere
+    assert sheet(public({**row, "source": "tcia"}))[0] == {**row, "source": "tcia"}
+
+
+def test_the_table_is_only_read_if_a_row_is_of_a_collection(tmp_path, schema):
+    path = tmp_path / "sheet.tsv"
+    path.write_text(HEADER + TRAIN + TEST)
+    assert len(read_sheet(path, schema, tmp_path / "absent.tsv")) == 2
+
+
+@pytest.mark.parametrize(
+    ("cells", "sentence"),
+    [
+        ({}, "a row of source idc needs either series_instance_uid or"),
+        ({"series_instance_uid": FIRST, "select": PAIR}, "a row of source idc needs either series_instance_uid or"),
+        (
+            {"series_instance_uid": OTHER},
+            f"series_instance_uid {OTHER} is not in phantom_fda_series.tsv; name the folder that holds the series in "
+            "its bucket as location, s3://<bucket>/<folder>.",
+        ),
+        ({"series_instance_uid": OTHER, "location": "/data/x"}, "location is '/data/x', but a folder of source idc is"),
+        ({"series_instance_uid": OTHER, "location": "s3://b"}, "location is 's3://b', but a folder of source idc is"),
+        ({"series_instance_uid": "../.."}, "series_instance_uid is '../..', but must be text that matches"),
+        ({"series_instance_uid": ".."}, "series_instance_uid is '..', but must be text that matches"),
+        ({"series_instance_uid": FIRST, "n_slices": 120}, "n_slices is 120, but series a has only 119."),
+        ({"select": "kernel=C"}, "select: there is no column kernel; the columns are "),
+        ({"select": PAIR + ", repeat=11"}, "select: no series is left by the condition repeat=11; those "),
+        ({"select": PAIR, "location": "s3://bucket/folder"}, "location has no meaning beside the keys around it"),
+        ({"source": "tcia", "series_instance_uid": FIRST, "location": "s3://a/b"}, "location has no meaning beside"),
+        ({"source": "phantom", "select": PAIR}, "select has no meaning beside the keys around it; remove it."),
+        ({"source": "phantom", "acquisition_number": 1}, "acquisition_number has no meaning beside the keys around it"),
+        ({"source": "directory", "location": "x", "select": PAIR}, "select has no meaning beside the keys around it"),
+    ],
+)  # fmt: skip
+def test_a_wrong_row_of_a_collection_is_told_with_its_line(sheet, cells, sentence):
+    good = {"series": "b", "source": "idc", "role": "train", "series_instance_uid": SECOND}
+    with pytest.raises(UserError) as caught:
+        sheet(public(good, {"series": "a", "source": "idc", "role": "train", **cells}))
+    assert str(caught.value).startswith(f"sheet.tsv, line 3: {sentence}") or str(caught.value).startswith(
+        f"sheet.tsv, line 3{sentence}"
+    )
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["nodule_layout", "exposure_mas", "repeat", "slice_spacing_mm"])
+@pytest.mark.parametrize("source", ["directory", "idc", "tcia"])
+def test_columns_of_the_synthetic_chest_are_refused_elsewhere(sheet, source, column):
+    place = "x" if source == "directory" else ""
+    text = f"series\tsource\tlocation\trole\tseries_instance_uid\t{column}\na\t{source}\t{place}\ttrain\t{FIRST}\t1\n"
+    with pytest.raises(UserError, match=rf"sheet\.tsv, line 2: {column} has no meaning beside the keys around it"):
+        sheet(text)
+
+
+def test_names_of_a_selection_must_differ_from_others(sheet):
+    with pytest.raises(UserError, match=r"sheet\.tsv, line 3: line 2 already has the series own_train; "):
+        sheet(public({"series": "own_train", "source": "idc", "role": "train", "select": PAIR + ", repeat=1"}))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"source": "idc"}, {"source": "tcia"}, True),
+        ({"source": "idc"}, {"source": "idc"}, True),
+        ({"source": "idc", "role": "train"}, {"source": "tcia", "role": "train"}, True),
+        ({"source": "idc", "n_slices": 3}, {"source": "tcia"}, True),
+        ({"source": "idc", "location": "s3://bucket/copy"}, {"source": "idc"}, True),
+        ({"source": "idc"}, {"source": "directory", "location": "x"}, True),
+        ({"source": "directory", "location": "y"}, {"source": "directory", "location": "x"}, True),
+        ({"source": "idc"}, {"source": "tcia", "series_instance_uid": SECOND}, False),
+        ({"source": "idc", "acquisition_number": 1}, {"source": "tcia"}, True),
+        ({"source": "idc", "acquisition_number": 1}, {"source": "tcia", "acquisition_number": 1}, True),
+        ({"source": "idc", "acquisition_number": 1}, {"source": "tcia", "acquisition_number": 2}, False),
+        (
+            {"source": "directory", "location": "x", "series_instance_uid": "", "acquisition_number": 1},
+            {"source": "directory", "location": "x", "series_instance_uid": "", "acquisition_number": 2},
+            False,
+        ),
+    ],
+)
+def test_a_series_is_the_same_data_wherever_it_comes_from(sheet, one, other, same):
+    rows = sheet(
+        public(
+            {"series": "a", "role": "train", "series_instance_uid": FIRST, **one},
+            {"series": "b", "role": "test", "series_instance_uid": FIRST, **other},
+        )[: -len("own_test\tphantom\ttest\t\t\t\t5")]
+        + "own_test\tdirectory\ttest\t\t\telsewhere"
+    )
+    if same:
+        with pytest.raises(UserError, match=r"sheet\.tsv: series a \(\w+\) and b \(\w+\) are the same data; "):
+            check_split(rows, "sheet.tsv")
+    else:
+        check_split(rows, "sheet.tsv")
+
+
+def test_a_selection_that_overlaps_another_role_is_refused(sheet):
+    rows = sheet(
+        public(
+            {"series": "low", "source": "idc", "role": "train", "select": PAIR + ", repeat=1..5"},
+            {"series": "high", "source": "tcia", "role": "test", "select": PAIR + ", repeat=5..6"},
+        )
+    )
+    with pytest.raises(UserError, match=r"low_repeat5 \(train\) and high_repeat5 \(test\) are the same data"):
+        check_split(rows, "sheet.tsv")
+
+
+def test_a_source_is_told_what_it_needs_and_no_more(sheet):
+    rows = sheet(
+        public(
+            {"series": "a", "source": "idc", "role": "train", "series_instance_uid": FIRST, "acquisition_number": 2},
+            {"series": "b", "source": "tcia", "role": "train", "series_instance_uid": OTHER},
+            {"series": "c", "source": "directory", "role": "train", "location": "x", "n_slices": 3},
+        )
+    )
+    download = {
+        "idc_endpoint": "http://i",
+        "tcia_endpoint": "http://t",
+        "bandwidth_mbit": 9,
+        "retries": 3,
+        "timeout_s": 8,
+    }
+    told = {row["series"]: selection_of(row, "skip", download) for row in rows}
+    assert told["a"] == {
+        "series_instance_uid": FIRST,
+        "expected": rows[0]["expected"],
+        "downloads": "resources/downloads",
+        "endpoint": "http://i",
+        "retries": 3,
+        "timeout_s": 8,
+    }
+    assert told["b"] == {**told["a"], "series_instance_uid": OTHER, "expected": None, "endpoint": "http://t"}
+    assert told["c"] == {"series_instance_uid": None, "acquisition_number": None, "unusable": "skip"}
+    assert {key: value for key, value in told["own_test"].items() if value is not None} == {"n_slices": 5}
 
 
 @pytest.mark.parametrize(
@@ -114,7 +325,36 @@ def test_train_and_test_must_not_be_the_same_data(sheet, train, test, shared):
         check_split(rows, "sheet.tsv", normpath)
 
 
-@pytest.mark.parametrize("name", ["demo", "article", "chen2017", "real_slices"])
-def test_shipped_sheets_are_valid_and_split(repository, schema, name):
-    rows = read_sheet(repository / f"config/{name}.tsv", schema)
+SHEETS = ("demo", "article", "chen2017", "real_slices", "phantom_fda_article")
+
+
+def test_every_sheet_in_the_folder_is_tested(repository):
+    assert {path.stem for path in (repository / "config").glob("*.tsv")} == set(SHEETS)
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_every_shipped_sheet_is_valid_and_fits_every_shipped_config(repository, schema, collection, name):
+    rows = read_sheet(repository / f"config/{name}.tsv", schema, collection)
     check_split(rows, name)
+    for path in (repository / "config").glob("*.yaml"):
+        preview = load_yaml(path)["preview"]
+        shown = next(row for row in rows if row["series"] == preview_of(rows, preview["series"], path.name))
+        n_slices = shown.get("n_slices", shown.get("expected", {}).get("n_slices"))
+        if n_slices is not None:
+            assert (preview["slice"] or 0) < n_slices, path.name
+
+
+def test_series_of_shipped_sheets_do_not_take_each_others_folders(repository, schema, collection):
+    owners = {}
+    for sheet in SHEETS:
+        for row in read_sheet(repository / f"config/{sheet}.tsv", schema, collection):
+            assert owners.setdefault(dataset_of(row), sheet) == sheet
+
+
+def test_the_sheet_of_the_article_has_its_three_series(repository, schema, collection):
+    rows = read_sheet(repository / "config/phantom_fda_article.tsv", schema, collection)
+    study = "1.2.840.113704.1.111.4116."
+    assert [row["series_instance_uid"].removeprefix(study) for row in rows] == [
+        "1186756880.24", "1186757037.38", "1186757214.54",
+    ]  # fmt: skip
+    assert [(row["role"], row.get("n_slices")) for row in rows] == [("train", 10), ("validation", None), ("test", None)]

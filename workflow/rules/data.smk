@@ -4,7 +4,8 @@ DICOM series in, HU volumes out.
 INPUTS
     the series sheet, and the locations it names
 OUTPUTS
-    <resources>/dicom/{series}          DICOM files of one CT series
+    <resources>/dicom/{dataset}         DICOM files of one CT series; {dataset} is the UID of a collection's series, for
+                                        all runs and sheets, and else the name in the sheet
     <results>/volumes/{series}.npy      int16 HU (slices, rows, columns)
     <results>/volumes/{series}.json     spacing, positions, dose and identifiers
     <results>/config.yaml               what the run was made with
@@ -13,39 +14,38 @@ OUTPUTS
 
 rule fetch_series:
     input:
-        get_location,
+        get_files,
     output:
-        dicom=directory("<resources>/dicom/{series}"),
+        dicom=directory("<resources>/dicom/{dataset}"),
     log:
-        "<logs>/fetch_series/{series}.log",
+        "<logs>/fetch_series/{dataset}.log",
     benchmark:
-        "<benchmarks>/fetch_series/{series}.tsv"
+        "<benchmarks>/fetch_series/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(TO_FETCH),
     priority: 50  # the trainings wait for it
     conda:
         "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,
-        runtime="30m",
+        runtime=get_fetch_minutes,
+        downloads=get_downloads,
+        bandwidth_mbit=get_bandwidth,
     params:
-        source=get_cell("source"),
-        location=lambda wildcards, input: input[0] if input else None,
-        nodule_layout=get_cell("nodule_layout"),
-        exposure_mas=get_cell("exposure_mas"),
-        repeat=get_cell("repeat"),
-        n_slices=get_cell("n_slices"),
-        slice_spacing_mm=get_cell("slice_spacing_mm"),
-        series_instance_uid=get_cell("series_instance_uid"),
+        source=get_source,
+        location=get_location,
+        selection=get_selection,
         code=get_code("fetch_series"),
     message:
-        "Fetching the DICOM series {wildcards.series}"
+        "Fetching the DICOM series {wildcards.dataset}"
     script:
         "../../scripts/fetch_series.py"
 
 
 rule convert_series:
     input:
-        dicom="<resources>/dicom/{series}",
+        dicom=get_dicom,
     output:
         volume="<results>/volumes/{series}.npy",
         info="<results>/volumes/{series}.json",
@@ -62,6 +62,10 @@ rule convert_series:
         runtime="15m",
     params:
         clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
+        series_instance_uid=get_cell("series_instance_uid"),
+        acquisition_number=get_cell("acquisition_number"),
+        n_slices=get_cell("n_slices"),
+        unusable=get_unusable,
         code=get_code("convert_series"),
     message:
         "Converting {wildcards.series} to HU"
