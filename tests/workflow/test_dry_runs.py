@@ -91,17 +91,21 @@ def test_a_mistake_in_the_config_ends_with_one_sentence(folder, snakemake, tiny_
             ["a\tdirectory\tscan\ttrain\t", "b\tdirectory\t./scan\ttest\t"],
             "mine.tsv: series a (train) and b (test) are the same data; ",
         ),
-        (["a\tinternet\tx\ttrain\t"], "mine.tsv, line 2: source is 'internet', but must be one of phantom, directory."),
+        (["a\tinternet\tx\ttrain\t"], "mine.tsv, line 2: source is 'internet', but must be one of phantom, "),
         (["a\tphantom\t\ttrain\t1"], "mine.tsv has no series with the role test; at least one is needed."),
         (
             ["a\tphantom\t\ttrain\t1", "b\tdirectory\tnowhere\ttest\t"],
             "mine.tsv: the location nowhere of series b does not exist.",
         ),
+        (
+            ["a\tphantom\t\ttrain\t1", "b\tidc\t\ttest\t\tscanner=GE"],
+            "mine.tsv, line 3: select: no series is left by the condition scanner=GE; those that fulfil the ",
+        ),
     ],
 )
 def test_a_mistake_in_the_sheet_ends_with_one_sentence(folder, snakemake, rows, sentence):
     (folder / "scan").mkdir()
-    (folder / "mine.tsv").write_text("\n".join(["series\tsource\tlocation\trole\tnodule_layout", *rows]) + "\n")
+    (folder / "mine.tsv").write_text("\n".join(["series\tsource\tlocation\trole\tnodule_layout\tselect", *rows]) + "\n")
     outcome = snakemake(folder, "--configfile", "tiny.yaml", "--config", "series=mine.tsv")
     check_sentence(outcome, sentence)
     assert not (folder / "results").exists()

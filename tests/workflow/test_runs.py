@@ -90,6 +90,8 @@ def test_the_report_holds_the_pictures(finished, snakemake):
         ("sigma_px: [0.5, 1.0]", "sigma_px: [0.5]", {"tune_baseline": 1, "denoise_series": 1}, {"train_network"}),
         ("p: 0.05", "p: 0.1", {"train_network": 1}, {"tune_baseline", "extract_patches"}),
         ("threads: 1", "threads: 2", {"record_run": 1}, {"train_network"}),
+        ("run: tiny", "run: tiny\ndownload: {retries: 9}", {"record_run": 1}, {"fetch_series", "train_network"}),
+        ("run: tiny", "run: tiny\nunusable_dicom: skip", {"record_run": 1}, {"fetch_series", "convert_series"}),
     ],
 )
 def test_a_changed_key_reruns_what_uses_it(finished, snakemake, old, new, expected, spared):
