@@ -6,6 +6,10 @@ import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
+from quietct.ct.dicom import pixels
+from quietct.ct.dicom.checks import check_image
+from quietct.ct.dicom.images import read_images
+
 SERIES = "1.2.3.4"
 
 
@@ -65,3 +69,18 @@ def write_series(folder, heights=(0.0, 3.0, 6.0), **attributes):
     for k, z in enumerate(heights):
         write_slice(Path(folder) / f"{k}.dcm", z, np.full((6, 4), 1024 + round(z), np.uint16), **attributes)
     return Path(folder)
+
+
+def images_of(path):
+    """What a file holds, as the package reads it."""
+    path = Path(path)
+    with path.open("rb") as file:
+        return read_images(file, path.stat().st_size, str(path))
+
+
+def read_slice(path, frame=0):
+    """HU and padding of one slice of a file."""
+    image = images_of(path)[frame]
+    check_image(image)
+    with pixels.opened(path) as file:
+        return pixels.read_slice(image, file)

@@ -162,7 +162,7 @@ def test_several_series_are_listed_and_one_can_be_named(tmp_path):
         assert words in str(caught.value)
     assert not (tmp_path / "d").exists()
     fetch_series("directory", str(tmp_path / "given"), tmp_path / "d", series_instance_uid="1.5")
-    assert {header.SeriesInstanceUID for header in read_series(tmp_path / "d")} == {"1.5"}
+    assert {image.series for image in read_series(tmp_path / "d").images} == {"1.5"}
     with pytest.raises(UserError, match=r"does not contain series 1\.6"):
         fetch_series("directory", str(tmp_path / "given"), tmp_path / "e", series_instance_uid="1.6")
 

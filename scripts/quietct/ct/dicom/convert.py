@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset
 
-from quietct.ct.dicom.header import clean_text, number, numbers
-from quietct.ct.dicom.pixels import read_slice
-from quietct.ct.dicom.series import read_series, slice_position
-from quietct.ct.volume import new_volume, to_int16, write_info
+from quietct.ct.dicom.checks import check_positions, gantry_tilt
+from quietct.ct.dicom.images import Image
+from quietct.ct.dicom.pixels import opened, read_slice
+from quietct.ct.dicom.series import Series, Skipped, read_series
+from quietct.ct.volume import HU_MAX, HU_MIN, new_volume, write_info
+from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +26,9 @@ def convert_series(
     volume_path: str | Path,
     info_path: str | Path,
     clip_hu: tuple[float, float] | None = None,
+    unusable: str = "strict",
+    n_slices: int | None = None,
+    acquisition_number: int | None = None,
 ) -> None:
     """Convert a folder with one CT series to a volume in HU and its facts.
 
@@ -37,40 +44,88 @@ def convert_series(
         The .json to write: identity, geometry and protocol of the series, and nothing about the patient.
     clip_hu : (low, high), optional
         HU are clipped to it, as in a picture on a grey scale.
+    unusable : {"strict", "skip"}
+        Whether an unusable file stops the conversion, or is left out and listed.
+    n_slices : int, optional
+        Convert the first slices only, in the order of position.
+    acquisition_number : int, optional
+        Convert the slices of this acquisition only.
 
     Raises
     ------
     UserError
-        As `read_series`, or if the pixels of a file are missing, cut off or cannot be decoded.
+        As `read_series`, if pixels cannot be decoded, or if there are fewer than `n_slices`.
     """
-    series = read_series(dicom_dir)
-    shape = (len(series), int(series[0].Rows), int(series[0].Columns))
+    series = read_series(dicom_dir, unusable=unusable, acquisition_number=acquisition_number)
+    if unusable == "skip":
+        series = _decodable(series, n_slices)
+    images = series.images[:n_slices]
+    if n_slices is not None and len(images) < n_slices:
+        raise UserError(f"{dicom_dir} has {len(images)} slices, fewer than the column `n_slices` says ({n_slices}).")
+    shape = (len(images), images[0].whole("Rows") or 0, images[0].whole("Columns") or 0)
+    low, high = (np.rint(np.clip(clip_hu or (HU_MIN, HU_MAX), HU_MIN, HU_MAX))).astype(int)
     padded = 0
     with new_volume(volume_path, shape) as volume:
-        for k, header in enumerate(series):
-            hu, padding = read_slice(header.filename)
-            volume[k] = to_int16(hu if clip_hu is None else np.clip(hu, *clip_hu))
-            padded += int(padding.sum())
-    write_info(info_path, series_info(series) | {"shape": list(shape), "padded_pixels": padded})
+        for k, (hu, padding) in enumerate(_pixels(images)):
+            if hu.dtype.kind == "f":
+                np.rint(hu, out=hu)
+            np.clip(hu, low, high, out=volume[k], casting="unsafe")
+            padded += 0 if padding is None else int(np.count_nonzero(padding))
+    info = series_info(images, series.skipped)
+    write_info(info_path, info | {"shape": list(shape), "padded_pixels": padded})
     logger.info("%s: %d slices of %d x %d, %d padded pixels", dicom_dir, *shape, padded)
 
 
-def series_info(series: list[Dataset]) -> dict[str, Any]:
-    """Facts of a series as plain JSON values (numbers, text, None), from its headers in order of position."""
-    first = series[0]
-    micro = number(first, "ExposureInuAs")
+def _pixels(images: list[Image]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    for path, of_file in groupby(images, key=lambda image: image.file):
+        with opened(path) as file:
+            for image in of_file:
+                yield read_slice(image, file)
+
+
+def _decodable(series: Series, n_slices: int | None) -> Series:
+    """Leave out the slices whose pixels cannot be decoded; how many remain must be known before any is written."""
+    kept: list[Image] = []
+    skipped = list(series.skipped)
+    for image in series.images:
+        if len(kept) == n_slices:
+            break
+        try:
+            next(_pixels([image]))
+            kept.append(image)
+        except UserError as error:
+            logger.warning("Left out: %s", error)
+            skipped.append(Skipped(image.file, str(error)))
+    if not kept:
+        raise UserError(f"None of the slices can be decoded ({skipped[0].reason})")
+    check_positions(kept, gaps=True)
+    return Series(kept, skipped)
+
+
+def series_info(images: list[Image], skipped: list[Skipped]) -> dict[str, Any]:
+    """Facts of a series as plain JSON values (numbers, text, None), from its slices in order of position."""
+    first = images[0]
+    micro, milli = first.number("ExposureInuAs"), first.number("ExposureInmAs")
+    exposure = milli if milli is not None else micro / 1000 if micro is not None else first.number("Exposure")
+    steps = np.diff([image.position for image in images])
     return {
-        "series_instance_uid": clean_text(first.get("SeriesInstanceUID")),
-        "study_instance_uid": clean_text(first.get("StudyInstanceUID")),
-        "series_description": clean_text(first.get("SeriesDescription")),
-        "spacing_mm": [float(v) for v in numbers(first, "PixelSpacing", 2)],
-        "z_mm": [round(slice_position(header), 6) for header in series],
-        "orientation": [float(v) for v in numbers(first, "ImageOrientationPatient", 6)],
-        "slice_thickness_mm": number(first, "SliceThickness"),
-        "kernel": clean_text(first.get("ConvolutionKernel")),
-        "kvp": number(first, "KVP"),
-        "exposure_mas": number(first, "Exposure") if micro is None else micro / 1000,
-        "manufacturer": clean_text(first.get("Manufacturer")),
-        "model": clean_text(first.get("ManufacturerModelName")),
-        "sop_instance_uids": [clean_text(header.get("SOPInstanceUID")) for header in series],
+        "series_instance_uid": first.text("SeriesInstanceUID"),
+        "study_instance_uid": first.text("StudyInstanceUID"),
+        "series_description": first.text("SeriesDescription"),
+        "spacing_mm": first.numbers("PixelSpacing", 2).tolist(),
+        "z_mm": [round(image.position, 6) for image in images],
+        "step_mm": [round(float(f(steps)), 6) for f in (np.min, np.median, np.max)] if len(steps) else None,
+        "gantry_tilt_deg": gantry_tilt(images),
+        "orientation": first.numbers("ImageOrientationPatient", 6).tolist(),
+        "slice_thickness_mm": first.number("SliceThickness"),
+        "kernel": first.text("ConvolutionKernel"),
+        "kvp": first.number("KVP"),
+        "exposure_mas": exposure,
+        "manufacturer": first.text("Manufacturer"),
+        "model": first.text("ManufacturerModelName"),
+        "transfer_syntax": str(first.syntax),
+        "multi_frame": first.multi_frame,
+        "sop_instance_uids": [image.text("SOPInstanceUID") for image in images],
+        "frames": [image.frame + 1 for image in images] if first.multi_frame else None,
+        "skipped": [asdict(skip) for skip in skipped],
     }

@@ -2,76 +2,138 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
+from pydicom.pixels import apply_modality_lut, get_decoder
 
+from quietct.ct.dicom.header import BoundedFile, bounded, quiet_pydicom
+from quietct.ct.dicom.images import Image
 from quietct.errors import UserError
 
-PADDING_HU = -1024.0
+PADDING_HU = -1024
 
 
-def read_slice(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
+@contextmanager
+def opened(path: str | Path) -> Iterator[BoundedFile]:
+    """Open a file whose pixels are to be read, inflated where it is deflated."""
+    try:
+        with open(path, "rb") as file:
+            yield bounded(file, Path(path).stat().st_size, str(path))
+    except OSError as error:
+        if error.filename is None:  # not of this file
+            raise
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+
+
+def read_slice(image: Image, file: BoundedFile) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode the pixels of one slice.
 
     Parameters
     ----------
-    path : path
-        A CT image whose header passed the checks of `read_series`.
+    image : Image
+        A slice that passed `quietct.ct.dicom.checks.check_image`.
+    file : BoundedFile
+        Its file, from `opened`.
 
     Returns
     -------
-    hu : ndarray of float32 (rows, columns)
-        Stored values times slope plus intercept, -1024 where the scanner padded.
-    padding : ndarray of bool (rows, columns)
-        Where it padded.
+    hu : ndarray of int32 or float64 (rows, columns)
+        Stored values through the slice's own scale, -1024 where the scanner padded; whole numbers stay whole.
+    padding : ndarray of bool (rows, columns), or None
+        Where it padded; None if the file knows no padding.
 
     Raises
     ------
     UserError
-        If there are no pixels, too few, or they cannot be decoded.
+        If the pixels cannot be decoded.
     """
-    dataset = dcmread(path)
-    if "PixelData" not in dataset:
-        raise UserError(f"{path} has no pixel data; it was probably cut off. Fetch it again.")
+    stored = _decoded(image, file)
+    values = _used_bits(image, stored)
+    padding = _padding(image, stored)
+    if padding is not None and values is not stored:
+        padding |= _padding(image, values)
     try:
-        stored = dataset.pixel_array.astype(np.int32)
-    except Exception as error:  # each decoder raises its own kinds
-        syntax = dataset.file_meta.TransferSyntaxUID
-        if syntax.is_compressed:
-            raise UserError(
-                f"The pixels of {path} ({syntax.name}) cannot be decoded: {_first_line(error)} "
-                "Install a decoder (pylibjpeg, python-gdcm) or export the series uncompressed."
-            ) from error
-        raise UserError(f"The pixels of {path} are incomplete: {_first_line(error)} Fetch it again.") from error
-    padding = _padding(dataset, stored)
-    spare = 32 - int(dataset.BitsStored)  # overlays may sit in the bits above; shifting drops them and keeps the sign
-    if dataset.PixelRepresentation:
-        stored = (stored << spare) >> spare
-    else:
-        stored &= (1 << int(dataset.BitsStored)) - 1
-    hu = stored.astype(np.float32) * np.float32(dataset.RescaleSlope) + np.float32(dataset.RescaleIntercept)
-    hu[padding] = PADDING_HU
+        hu = _hounsfield(image, values)
+    except Exception:  # only a table of the file can fail
+        raise UserError(f"{image.name} has a damaged Modality LUT Sequence. Fetch it again.") from None
+    if padding is not None:
+        np.copyto(hu, PADDING_HU, where=padding)
     return hu, padding
 
 
-def _padding(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
+def _decoded(image: Image, file: BoundedFile) -> np.ndarray:
+    options: dict[str, Any] = {
+        "samples_per_pixel": 1,
+        "photometric_interpretation": "MONOCHROME2",
+        "number_of_frames": image.whole("NumberOfFrames") or 1,
+        "rows": image.whole("Rows"),
+        "columns": image.whole("Columns"),
+        "bits_allocated": image.whole("BitsAllocated"),
+        "bits_stored": image.whole("BitsStored"),
+        "pixel_representation": image.whole("PixelRepresentation"),
+        "pixel_keyword": "PixelData",
+        "pixel_vr": "OW",
+        "view_only": True,
+    }
+    if image.offsets:
+        options["extended_offsets"] = image.offsets
+    try:
+        with quiet_pydicom():
+            file.seek(image.start or 0)
+            array, _ = get_decoder(image.syntax).as_array(file, index=image.frame, **options)  # type: ignore[arg-type]
+            return array
+    except Exception:  # each decoder raises its own kinds, and their texts may quote what they found
+        raise UserError(
+            f"The pixels of {image.name} ({image.syntax.name}) cannot be decoded: they are damaged, or their decoder "
+            "is not installed (pip install python-gdcm). Fetch the file again, or export the series uncompressed."
+        ) from None
+
+
+def _used_bits(image: Image, stored: np.ndarray) -> np.ndarray:
+    """Drop what sits in the bits above the stored ones, for example overlays (PS3.5 8.1.1)."""
+    bits = image.whole("BitsStored") or 16
+    signed = bool(image.whole("PixelRepresentation"))
+    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    if bits == 16 or (stored.min() >= low and stored.max() <= high):
+        return stored
+    if not signed:
+        return stored & high
+    spare = 32 - bits  # shifting keeps the sign
+    return (stored.astype(np.int32) << spare) >> spare
+
+
+def _padding(image: Image, stored: np.ndarray) -> np.ndarray | None:
     """Where the scanner padded (PS3.3 C.7.5.1.1.2): a stored value, or a range of them."""
-    if dataset.get("PixelPaddingValue") is None:
-        return np.zeros(stored.shape, bool)
+    value, limit = image.whole("PixelPaddingValue"), image.whole("PixelPaddingRangeLimit")
+    if value is None:
+        return None
 
-    def as_stored(value: Any) -> int:
+    def as_stored(number: int) -> int:
         # The value representation of the attribute is often wrong: 63536 may stand for -2000.
-        bits = int(value) & 0xFFFF
-        return bits - 0x10000 if dataset.PixelRepresentation and bits & 0x8000 else bits
+        bits = number & 0xFFFF
+        return bits - 0x10000 if image.whole("PixelRepresentation") and bits & 0x8000 else bits
 
-    value = as_stored(dataset.PixelPaddingValue)
-    limit = dataset.get("PixelPaddingRangeLimit")
-    other = value if limit is None else as_stored(limit)
-    return (stored >= min(value, other)) & (stored <= max(value, other))
+    low, high = sorted((as_stored(value), as_stored(value if limit is None else limit)))
+    return stored == low if low == high else (stored >= low) & (stored <= high)
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".") + "."
+def _hounsfield(image: Image, stored: np.ndarray) -> np.ndarray:
+    table = image.values.get("ModalityLUTSequence")
+    if table is not None:
+        dataset = Dataset()
+        dataset.ModalityLUTSequence = [table]
+        dataset.set_original_encoding(False, image.syntax.is_little_endian)
+        return apply_modality_lut(stored.astype(np.int32), dataset).astype(np.int32)
+    slope, intercept = image.number("RescaleSlope") or 1.0, image.number("RescaleIntercept") or 0.0
+    if slope.is_integer() and intercept.is_integer() and abs(slope) * 65536 + abs(intercept) < 2**31:
+        hu = stored.astype(np.int32)
+        if slope != 1:
+            hu *= int(slope)
+        hu += int(intercept)
+        return hu
+    return stored * slope + intercept

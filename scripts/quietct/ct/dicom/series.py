@@ -1,115 +1,90 @@
-"""Find the images of one CT series, order them by position, and check that they make one volume.
-
-The rules follow DICOM PS3.3 (CT Image IOD, C.8.2.1; Image Plane, C.7.6.2) and the ways in which files found in the wild
-break them. Whatever would make the volume wrong is refused with a sentence; nothing is guessed.
-"""
+"""Find the slices of one CT series among all sorts of files, in the order of their position."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
+from zipfile import BadZipFile
 
-import numpy as np
-from pydicom import Dataset
-from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
-
-from quietct.ct.dicom.header import clean_text, numbers, read_header, sop_class
+from quietct.ct.dicom.checks import SAME_PLACE_MM, check_image, check_positions, check_same
+from quietct.ct.dicom.header import clean_text
+from quietct.ct.dicom.images import Image, read_images
 from quietct.errors import UserError
 
-MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
-# Keyword -> (how to name it to a person, tolerance for numbers): what all slices of a volume must share.
-SHARED = {
-    "Rows": ("number of rows", 0.0),
-    "Columns": ("number of columns", 0.0),
-    "PixelSpacing": ("pixel spacing", 1e-4),
-    "ImageOrientationPatient": ("orientation", 1e-3),
-    "ConvolutionKernel": ("reconstruction kernel", 0.0),
-}
+logger = logging.getLogger(__name__)
+
+# Words in the values of Image Type, Frame Type and their like (PS3.3 C.7.6.1.1.2, C.8.16.1) and of scanners' makers.
+LOCALIZER = {"LOCALIZER", "SCOUT"}
+PROJECTION = {
+    "MIP", "MINIP", "IP", "MAXIMUM", "MINIMUM", "PROJECTION", "RENDER", "RENDERED", "RENDERING", "VRT", "SSD", "3D",
+    "CURVED", "CPR", "DISTORTED", "SAMPLED",
+}  # fmt: skip
+REFORMATTED = {"MPR", "REFORMATTED", "RESAMPLED"}
 
 
-def is_ct_image(header: Dataset) -> bool:
-    """Whether it is a cross-sectional CT image: no localiser, no other kind of object, no multi-frame object."""
-    kind = [str(part).upper() for part in header.get("ImageType") or []]
-    return sop_class(header) == CTImageStorage and not {"LOCALIZER", "SCOUT"} & set(kind)
+@dataclass(frozen=True)
+class Entry:
+    """A file to look at, in a folder or in an archive."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
 
 
-def choose_series(headers: Iterable[Dataset], place: str, series_instance_uid: str | None = None) -> list[Dataset]:
-    """Keep the CT images of one series, ordered by position; a file that occurs twice counts once.
+@dataclass(frozen=True)
+class Skipped:
+    """A file that was left out because it is unusable, and the sentence that says why."""
 
-    Parameters
-    ----------
-    headers : iterable of Dataset
-        From `read_header`.
-    place : str
-        Where they are from, for messages.
-    series_instance_uid : str, optional
-        Which series to keep; needed if there are several.
-
-    Returns
-    -------
-    list of Dataset
-        From the first slice along the normal of the slices to the last.
-
-    Raises
-    ------
-    UserError
-        If no CT images are there, if several series are there and none is named, or if the named one is absent.
-    """
-    series: dict[str, dict[str, Dataset]] = {}
-    others = multi_frame = 0
-    for header in headers:
-        if is_ct_image(header):
-            images = series.setdefault(str(header.SeriesInstanceUID), {})
-            images.setdefault(str(header.get("SOPInstanceUID", header.filename)), header)
-        else:
-            others += 1
-            multi_frame += sop_class(header) in MULTI_FRAME
-    if not series:
-        if multi_frame:
-            raise UserError(
-                f"{place} contains Enhanced (multi-frame) CT, which is not supported: "
-                "export it as classic CT images, one file a slice."
-            )
-        raise UserError(f"{place} contains no CT images ({others} other DICOM objects). Name another location.")
-    if series_instance_uid:
-        if series_instance_uid not in series:
-            raise UserError(
-                f"{place} does not contain series {series_instance_uid} (column `series_instance_uid`). "
-                f"It contains {_listed(series)}."
-            )
-        chosen = series[series_instance_uid]
-    elif len(series) > 1:
-        raise UserError(
-            f"{place} contains {len(series)} CT series: {_listed(series)}. "
-            "Name one of them in the column `series_instance_uid`."
-        )
-    else:
-        chosen = next(iter(series.values()))
-    return sorted(chosen.values(), key=lambda header: (slice_position(header), str(header.get("SOPInstanceUID"))))
+    file: str
+    reason: str
 
 
-def _listed(series: dict[str, dict[str, Dataset]]) -> str:
-    lines = []
-    for uid, images in sorted(series.items()):
-        text = clean_text(next(iter(images.values())).get("SeriesDescription")) or "no description"
-        lines.append(f"{uid} ({text}, {len(images)} slice{'s' * (len(images) > 1)})")
-    return "; ".join(lines)
+@dataclass
+class Series:
+    """Slices of one series in the order of position, and what was left out."""
+
+    images: list[Image] = field(default_factory=list)
+    skipped: list[Skipped] = field(default_factory=list)
 
 
-def slice_position(header: Dataset) -> float:
-    """Position (mm) of a slice along the normal of its plane (PS3.3 C.7.6.2.1.1); for an axial series this is z.
+class Unusable:
+    """What to do about an unusable file: stop at the first one, or leave it out, say so and list it."""
 
-    Raises
-    ------
-    UserError
-        If the file does not say where the slice lies.
-    """
-    position = numbers(header, "ImagePositionPatient", 3)
-    orientation = numbers(header, "ImageOrientationPatient", 6)
-    return float(np.dot(position, np.cross(orientation[:3], orientation[3:])))
+    def __init__(self, unusable: str) -> None:
+        if unusable not in ("strict", "skip"):
+            raise UserError(f"The key unusable_dicom is {unusable!r}; it must be strict or skip.")
+        self.skip = unusable == "skip"
+        self.skipped: list[Skipped] = []
+
+    def leave_out(self, file: str, error: Exception) -> None:
+        """Take note of the file, or raise the error again."""
+        if not self.skip:
+            raise error
+        reason = str(error) if isinstance(error, UserError) else f"{file} cannot be unpacked."
+        logger.warning("Left out: %s", reason)
+        self.skipped.append(Skipped(file, reason))
 
 
-def read_series(folder: str | Path, series_instance_uid: str | None = None) -> list[Dataset]:
+def entries(folder: Path) -> list[Entry]:
+    """List all files in a folder and below it, by name."""
+    return [entry(path) for path in sorted(folder.rglob("*")) if path.is_file()]
+
+
+def entry(path: Path) -> Entry:
+    """Make an entry of a file."""
+    return Entry(str(path), path.stat().st_size, lambda: path.open("rb"))
+
+
+def read_series(
+    folder: str | Path,
+    series_instance_uid: str | None = None,
+    unusable: str = "strict",
+    acquisition_number: int | None = None,
+) -> Series:
     """Read the headers of the one CT series in a folder and check that they make one volume.
 
     Parameters
@@ -118,11 +93,15 @@ def read_series(folder: str | Path, series_instance_uid: str | None = None) -> l
         All files in it and below it are looked at.
     series_instance_uid : str, optional
         Which series, if there are several.
+    unusable : {"strict", "skip"}
+        Whether an unusable file stops the reading, or is left out and listed; then gaps are accepted too.
+    acquisition_number : int, optional
+        Keep the slices of this acquisition only.
 
     Returns
     -------
-    list of Dataset
-        Headers without pixels, in the order of their position; `filename` is the path.
+    Series
+        The slices, without pixels, in the order of their position; the name of each file is its path.
 
     Raises
     ------
@@ -133,61 +112,151 @@ def read_series(folder: str | Path, series_instance_uid: str | None = None) -> l
     folder = Path(folder)
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder.")
-    headers = (read_header(path, str(path)) for path in sorted(folder.rglob("*")) if path.is_file())
-    series = choose_series((header for header in headers if header is not None), str(folder), series_instance_uid)
-    for header in series:
-        _check_image(header)
-    _check_same(series)
-    _check_positions(series)
-    return series
+    return choose_series(entries(folder), str(folder), series_instance_uid, unusable, acquisition_number)
 
 
-def _check_image(header: Dataset) -> None:
-    name = header.filename
-    photometric = header.get("PhotometricInterpretation")
-    if photometric != "MONOCHROME2" or header.get("SamplesPerPixel", 1) != 1:
-        raise UserError(f"{name} is a {photometric} image; a CT slice must be MONOCHROME2.")
-    if header.get("BitsAllocated") != 16:
-        raise UserError(f"{name} has {header.get('BitsAllocated')} bits a pixel; a CT slice must have 16.")
-    if int(header.get("NumberOfFrames") or 1) != 1:
-        raise UserError(f"{name} holds several frames; a CT slice must hold one.")
-    slope, intercept = header.get("RescaleSlope"), header.get("RescaleIntercept")
-    if slope is None or intercept is None or not float(slope):
-        raise UserError(f"{name} has no rescale slope and intercept, so its Hounsfield units are not known.")
-    if str(header.get("RescaleType") or "HU") not in ("HU", "US"):
-        raise UserError(f"{name} is in units of {header.RescaleType}, not in Hounsfield units.")
+def choose_series(
+    files: Iterable[Entry],
+    place: str,
+    series_instance_uid: str | None = None,
+    unusable: str = "strict",
+    acquisition_number: int | None = None,
+) -> Series:
+    """Do what `read_series` does, among any files.
+
+    Parameters
+    ----------
+    files : iterable of Entry
+        What to look at; files that aren't DICOM and other kinds of objects are passed over.
+    place : str
+        Where they are from, for messages.
+    series_instance_uid, unusable, acquisition_number
+        As in `read_series`.
+
+    Returns
+    -------
+    Series
+        As of `read_series`.
+
+    Raises
+    ------
+    UserError
+        As `read_series`.
+    """
+    left_out = Unusable(unusable)
+    found = _chosen(_slices(files, place, left_out), place, series_instance_uid)
+    if acquisition_number is not None:
+        found = _of_acquisition(found, acquisition_number, place)
+    images = []
+    for image in found:
+        try:
+            check_image(image)
+            images.append(image)
+        except UserError as error:
+            left_out.leave_out(image.file, error)
+    if not images:
+        raise UserError(f"{place} contains no usable slice of the series ({left_out.skipped[0].reason})")
+    images = _once(images)
+    check_same(images)
+    images = in_order(images)
+    check_positions(images, gaps=left_out.skip)
+    return Series(images, left_out.skipped)
 
 
-def _check_same(series: list[Dataset]) -> None:
-    first = series[0]
-    for header in series[1:]:
-        for keyword, (words, tolerance) in SHARED.items():
-            a, b = first.get(keyword), header.get(keyword)
-            if tolerance and a is not None and b is not None:
-                same = len(a) == len(b) and np.allclose([float(v) for v in a], [float(v) for v in b], atol=tolerance)
-            else:
-                same = a == b
-            if not same:
-                raise UserError(
-                    f"The slices do not belong together: the {words} is {a} in {first.filename} and {b} in "
-                    f"{header.filename}. Keep the files of one reconstruction only."
-                )
+def in_order(slices: Iterable[Image]) -> list[Image]:
+    """Sort slices by their position along the normal."""
+    return sorted(slices, key=lambda image: (image.position, image.uid, image.frame))
 
 
-def _check_positions(series: list[Dataset]) -> None:
-    at = np.array([slice_position(header) for header in series])
-    steps = np.diff(at)
-    if not len(steps):
-        return
-    if steps.min() < 0.01:
-        k = int(np.argmin(steps))
+def _slices(files: Iterable[Entry], place: str, left_out: Unusable) -> list[Image]:
+    """Read all files and keep what is a CT slice; localizers and projections are none."""
+    slices: list[Image] = []
+    others = strangers = 0
+    for file in files:
+        try:
+            with file.open() as stream:
+                images = read_images(stream, file.size, file.name)
+        except OSError as error:
+            left_out.leave_out(file.name, UserError(f"{file.name} cannot be read ({error.strerror})."))
+        except (UserError, BadZipFile, zlib.error) as error:
+            left_out.leave_out(file.name, error)
+        else:
+            kept = [image for image in images or [] if not _is(image, LOCALIZER) and not _is_derived(image, PROJECTION)]
+            slices += kept
+            strangers += images is None
+            others += images is not None and not kept
+    if others or strangers:
+        logger.info("%s: passed over %d other DICOM objects, %d other files", place, others, strangers)
+    if not slices:
+        unusable = f", {len(left_out.skipped)} unusable" if left_out.skipped else ""
         raise UserError(
-            f"Two slices lie at the same position, {at[k]:.2f} mm: {series[k].filename} and {series[k + 1].filename}. "
-            "Keep the files of one acquisition only."
+            f"{place} contains no CT images ({others} other DICOM objects, {strangers} other files{unusable}). "
+            "Name another location."
         )
-    if steps.max() > 1.5 * np.median(steps):
-        k = int(np.argmax(steps))
+    return slices
+
+
+def _is(image: Image, words: set[str]) -> bool:
+    kind = (*image.kind[2:], image.text("VolumeBasedCalculationTechnique"), image.text("VolumetricProperties"))
+    return bool(words & {word for value in kind if value for word in value.upper().replace("_", " ").split()})
+
+
+def _is_derived(image: Image, words: set[str]) -> bool:
+    return image.kind[:1] != ("ORIGINAL",) and _is(image, words)
+
+
+def _chosen(slices: list[Image], place: str, series_instance_uid: str | None) -> list[Image]:
+    """Keep one series, without what was reformatted from original slices that are also there."""
+    if series_instance_uid:
+        chosen = [image for image in slices if image.series == series_instance_uid]
+        if not chosen:
+            raise UserError(
+                f"{place} does not contain series {series_instance_uid} (column `series_instance_uid`). "
+                f"It contains {_listed(slices)}."
+            )
+        slices = chosen
+    if any(image.kind[:1] == ("ORIGINAL",) for image in slices):
+        slices = [image for image in slices if not _is_derived(image, REFORMATTED)]
+    count = len({image.series for image in slices})
+    if count > 1:
         raise UserError(
-            f"Slices are missing between {at[k]:.2f} mm ({series[k].filename}) and {at[k + 1]:.2f} mm "
-            f"({series[k + 1].filename}): the usual step is {np.median(steps):.2f} mm. Fetch the series again."
+            f"{place} contains {count} CT series: {_listed(slices)}. Name one of them in the column "
+            "`series_instance_uid`."
         )
+    return slices
+
+
+def _listed(slices: list[Image]) -> str:
+    series: dict[str, list[Image]] = {}
+    for image in slices:
+        series.setdefault(image.series, []).append(image)
+    lines = []
+    for uid, images in sorted(series.items()):
+        text = images[0].text("SeriesDescription") or "no description"
+        lines.append(f"{clean_text(uid)} ({text}, {len(images)} slice{'s' * (len(images) > 1)})")
+    return "; ".join(lines)
+
+
+def _of_acquisition(slices: list[Image], number: int, place: str) -> list[Image]:
+    kept = [image for image in slices if image.acquisition == number]
+    if not kept:
+        there = ", ".join(
+            str(n) for n in sorted({image.acquisition for image in slices if image.acquisition is not None})
+        )
+        raise UserError(
+            f"{place} has no slice of acquisition {number} (column `acquisition_number`); "
+            + (f"its acquisitions are {there}." if there else "its slices do not name an acquisition.")
+        )
+    return kept
+
+
+def _once(slices: list[Image]) -> list[Image]:
+    """Keep one of the files that hold the same image."""
+    kept: dict[tuple[str, int], Image] = {}
+    for image in slices:
+        other = kept.setdefault((image.uid, image.frame), image)
+        if abs(other.position - image.position) >= SAME_PLACE_MM:
+            raise UserError(
+                f"{other.name} and {image.name} are different slices with one SOPInstanceUID. Export the series again."
+            )
+    return list(kept.values())

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from quietct.ct.dicom.header import read_header
-from quietct.ct.dicom.series import choose_series
+from quietct.ct.dicom.header import clean_text
+from quietct.ct.dicom.images import Image, read_images
+from quietct.ct.dicom.series import in_order
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -76,33 +77,37 @@ def check_series(
     Returns
     -------
     list of Path
-        The CT images among them, in the order of their position along the normal of the slices.
+        The files in the order of their slices' position. Whether these make one volume is not looked at here: all
+        that the collection has of a series is fetched.
 
     Raises
     ------
     UserError
-        If a file is no DICOM file, is damaged or belongs to another series, two files are one image, or the number or
+        If a file is no CT image, is damaged or belongs to another series, two files are one image, or the number or
         size of the files is not the table's.
     """
     check_amount(len(files), sum(file.stat().st_size for file in files), expected, place)
-    headers, images = [], dict[str, Path]()
+    slices: list[Image] = []
+    images = dict[str, Path]()
     for file in files:
-        header = read_header(file, str(file))
-        if header is None:
-            raise UserError(f"{file}, fetched from {place}, is not a DICOM file. {_again(file)}")
-        series = str(header.SeriesInstanceUID)
-        if series != series_instance_uid:
+        with file.open("rb") as stream:
+            found = read_images(stream, file.stat().st_size, str(file))
+        if not found:
+            kind = "a DICOM file" if found is None else "a CT image"
+            raise UserError(f"{file}, fetched from {place}, is not {kind}. {_again(file)}")
+        image = found[0]
+        if image.series != series_instance_uid:
             raise UserError(
-                f"{file}, fetched from {place}, is of series {series}, not of {series_instance_uid}. {_again(file)}"
+                f"{file}, fetched from {place}, is of series {clean_text(image.series)}, not of "
+                f"{series_instance_uid}. {_again(file)}"
             )
-        image = str(header.get("SOPInstanceUID", ""))
-        if image in images:
+        if image.uid in images:
             raise UserError(
-                f"{images[image].name} and {file.name}, fetched from {place}, are the same image ({image}), so another "
-                f"one is missing. {_again(file)}"
+                f"{images[image.uid].name} and {file.name}, fetched from {place}, are the same image ({image.uid}), so "
+                f"another one is missing. {_again(file)}"
             )
-        images[image] = file
-        headers.append(header)
+        images[image.uid] = file
+        slices += found
     usual = int(expected.get("usual_n_slices") or 0) if expected else 0
     if usual - len(files) > USUAL_DIFFERENCE:
         logger.warning(
@@ -111,7 +116,7 @@ def check_series(
             len(files),
             usual,
         )
-    return [Path(header.filename) for header in choose_series(headers, place, series_instance_uid)]
+    return [Path(name) for name in dict.fromkeys(image.file for image in in_order(slices))]
 
 
 def _again(file: Path) -> str:

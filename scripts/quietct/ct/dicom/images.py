@@ -1,0 +1,238 @@
+"""One CT slice in one shape, whether it is a classic file or a frame of an Enhanced or Legacy Converted CT."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import IO, Any
+
+import numpy as np
+from pydicom import Dataset, Sequence
+from pydicom.multival import MultiValue
+from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
+
+from quietct.ct.dicom.header import Header, clean_text, quiet_pydicom, read_header
+from quietct.errors import UserError
+
+MULTI_FRAME = (EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage)
+# All that is kept of a slice; nothing in it is about the patient.
+KEYWORDS = (
+    "AcquisitionNumber", "BitsAllocated", "BitsStored", "Columns", "ConvolutionKernel", "Exposure", "ExposureInmAs",
+    "ExposureInuAs", "FrameAcquisitionNumber", "FrameType", "HighBit", "ImageOrientationPatient",
+    "ImagePositionPatient", "ImageType", "KVP", "Manufacturer", "ManufacturerModelName", "ModalityLUTSequence",
+    "NumberOfFrames", "PhotometricInterpretation", "PixelPaddingRangeLimit", "PixelPaddingValue",
+    "PixelRepresentation", "PixelSpacing", "RescaleIntercept", "RescaleSlope", "RescaleType", "Rows",
+    "SOPInstanceUID", "SamplesPerPixel", "SeriesDescription", "SeriesInstanceUID", "SliceThickness",
+    "StudyInstanceUID", "VolumeBasedCalculationTechnique", "VolumetricProperties",
+)  # fmt: skip
+SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
+OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
+READ = frozenset((*KEYWORDS, *OFFSETS, "SOPClassUID", SHARED, PER_FRAME))
+# The groups of a frame in which these attributes are (PS3.3 C.7.6.16.2 and C.8.15.3).
+GROUPS = (
+    "FrameContentSequence", "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence",
+    "PixelValueTransformationSequence", "CTImageFrameTypeSequence", "CTReconstructionSequence",
+    "CTExposureSequence", "CTXRayDetailsSequence", "UnassignedPerFrameConvertedAttributesSequence",
+    "UnassignedSharedConvertedAttributesSequence",
+)  # fmt: skip
+MALFORMED = object()  # what is there but cannot be read as what it should be
+
+
+@dataclass(frozen=True)
+class Image:
+    """One CT slice.
+
+    Attributes
+    ----------
+    name : str
+        What to call it in messages: its file, and which frame if there are several.
+    file : str
+        The file's name.
+    frame : int
+        Which frame of the file, from 0.
+    multi_frame : bool
+        Whether the file is an Enhanced or Legacy Converted CT.
+    values : mapping
+        Keyword -> value (number, text, tuple of them, None, or `MALFORMED`) of `KEYWORDS`.
+    syntax, start, length, size, cut
+        Where and how the file has its pixels, see `Header`.
+    offsets : tuple of bytes, optional
+        The file's extended offset table and its lengths.
+    """
+
+    name: str
+    file: str
+    frame: int
+    multi_frame: bool
+    values: Mapping[str, Any]
+    syntax: UID
+    start: int | None
+    length: int
+    size: int
+    cut: bool
+    offsets: tuple[bytes, bytes] | None = None
+
+    def text(self, keyword: str) -> str | None:
+        """Give an attribute as text without control characters; None if it is absent, empty or malformed."""
+        value = self.values.get(keyword)
+        return (
+            None if value is MALFORMED else clean_text(value if isinstance(value, (str, tuple)) else str(value or ""))
+        )
+
+    def number(self, keyword: str) -> float | None:
+        """Give an attribute as a number; None if it is absent, empty, malformed or not finite."""
+        value = self.values.get(keyword)
+        return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
+
+    def whole(self, keyword: str) -> int | None:
+        """Give an attribute as a whole number; None if it is anything else."""
+        value = self.number(keyword)
+        return int(value) if value is not None and value == int(value) else None
+
+    def numbers(self, keyword: str, count: int) -> np.ndarray:
+        """Give an attribute of `count` finite numbers; a `UserError` if it is anything else."""
+        value = self.values.get(keyword)
+        if isinstance(value, tuple) and len(value) == count and all(isinstance(v, (int, float)) for v in value):
+            numbers = np.array(value, float)
+            if np.isfinite(numbers).all():
+                return numbers
+        raise UserError(f"{self.name} has no valid {keyword}, so the place of the slice is not known.")
+
+    @property
+    def series(self) -> str:
+        """UID of its series."""
+        return str(self.values["SeriesInstanceUID"])
+
+    @property
+    def uid(self) -> str:
+        """UID of the object that it is (a part of)."""
+        return self.text("SOPInstanceUID") or self.file
+
+    @property
+    def acquisition(self) -> int | None:
+        """The number of its acquisition."""
+        number = self.whole("FrameAcquisitionNumber")
+        return self.whole("AcquisitionNumber") if number is None else number
+
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """The values of its Image Type or Frame Type, in capitals."""
+        values = self.values.get("FrameType") or self.values.get("ImageType") or ()
+        return tuple(str(v).upper().strip() for v in ((values,) if isinstance(values, str) else values))
+
+    @cached_property
+    def normal(self) -> np.ndarray:
+        """Unit vector across its plane: rows' direction x columns' direction (PS3.3 C.7.6.2.1.1)."""
+        axes = self.numbers("ImageOrientationPatient", 6).reshape(2, 3)
+        if not np.allclose(axes @ axes.T, np.eye(2), atol=0.01):
+            raise UserError(
+                f"{self.name} has no valid ImageOrientationPatient, so the place of the slice is not known."
+            )
+        normal = np.cross(axes[0], axes[1])
+        return normal / np.linalg.norm(normal)
+
+    @cached_property
+    def position(self) -> float:
+        """Position (mm) along the normal; for an axial slice this is z."""
+        return float(self.numbers("ImagePositionPatient", 3) @ self.normal)
+
+
+def read_images(file: IO[bytes], size: int, name: str) -> list[Image] | None:
+    """Read the CT slices that a file holds, without their pixels.
+
+    Parameters
+    ----------
+    file : binary file
+        At its start.
+    size : int
+        Its length in bytes.
+    name : str
+        What to call it in messages.
+
+    Returns
+    -------
+    list of Image or None
+        Empty if it holds another kind of DICOM object; None if it isn't a DICOM file.
+
+    Raises
+    ------
+    UserError
+        If it is a DICOM file but cannot be read.
+    """
+    with quiet_pydicom():
+        return _read_images(file, size, name)
+
+
+def _read_images(file: IO[bytes], size: int, name: str) -> list[Image] | None:
+    header = read_header(file, size, name, READ)
+    if header is None:
+        return None
+    written = str(header.dataset.file_meta.get("MediaStorageSOPClassUID") or header.sop_class)
+    if header.sop_class != written and {header.sop_class, written} & {CTImageStorage, *MULTI_FRAME}:
+        raise UserError(f"{name} is a damaged DICOM file (it contradicts itself). Replace or remove it.")
+    if not header.sop_class:
+        raise UserError(f"{name} is a damaged DICOM file (cut off in its header). Replace or remove it.")
+    if header.sop_class not in (CTImageStorage, *MULTI_FRAME):
+        return []
+    try:
+        images = list(_images(header, name))
+    except UserError:
+        raise
+    except Exception:  # pydicom reads values when they are asked for, and raises almost anything on damaged ones
+        raise UserError(f"{name} is a damaged DICOM file. Replace or remove it.") from None
+    if not all(isinstance(image.values["SeriesInstanceUID"], str) for image in images):
+        raise UserError(f"{name} is a damaged DICOM file (cut off in its header). Replace or remove it.")
+    return images
+
+
+def _images(header: Header, name: str) -> Iterator[Image]:
+    dataset = header.dataset
+    tables = tuple(dataset.get(keyword) for keyword in OFFSETS)
+    offsets = tables if all(isinstance(table, bytes) for table in tables) else None
+    rest = (header.syntax, header.start, header.length, header.size, header.cut, offsets)
+    if header.sop_class == CTImageStorage:
+        yield Image(name, name, 0, False, _values([dataset]), *rest)
+        return
+    frames = dataset.get(PER_FRAME) or []
+    if not frames or len(frames) != int(dataset.get("NumberOfFrames") or 0):
+        raise UserError(f"{name} does not describe each of its frames. Replace or remove it.")
+    shared = [group for item in (dataset.get(SHARED) or [])[:1] for group in _groups(item)]
+    common = _values([*shared, dataset])
+    for k, frame in enumerate(frames):
+        own = {keyword: value for keyword, value in _values(_groups(frame)).items() if value is not None}
+        yield Image(f"frame {k + 1} of {name}", name, k, True, common | own, *rest)
+
+
+def _groups(item: Dataset) -> list[Dataset]:
+    return [group for keyword in GROUPS for group in (item.get(keyword) or [])[:1]]
+
+
+def _values(levels: list[Dataset]) -> dict[str, Any]:
+    """Give the attributes from the first of several data sets that has each."""
+    values: dict[str, Any] = {}
+    for keyword in KEYWORDS:
+        values[keyword] = None
+        for level in levels:
+            if keyword in level:
+                try:
+                    values[keyword] = _plain(level.get(keyword))
+                except Exception:  # its text quotes the value
+                    values[keyword] = MALFORMED
+                break
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Turn a value into a plain number, text or tuple, without what pydicom keeps beside it."""
+    if isinstance(value, Sequence):
+        return value[0] if value else None
+    if isinstance(value, (MultiValue, list)):
+        return tuple(_plain(part) for part in value)
+    if value is None or value == "":
+        return None
+    for kind in (int, float, str):
+        if isinstance(value, kind):
+            return kind(value)
+    return MALFORMED
