@@ -6,13 +6,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from quietct.ct.sources import directory, phantom
+from quietct.ct.sources import directory, idc, phantom, tcia
 from quietct.errors import UserError
 from quietct.files import written_whole
 
 # A source is `fetch(dest, location, **selection)`: it writes the DICOM files of one series, and only those, into the
 # folder `dest`. What it doesn't know in `selection` it leaves alone; absent values are None.
-SOURCES: dict[str, Callable[..., None]] = {"phantom": phantom.fetch, "directory": directory.fetch}
+SOURCES: dict[str, Callable[..., None]] = {
+    "phantom": phantom.fetch,
+    "directory": directory.fetch,
+    "idc": idc.fetch,
+    "tcia": tcia.fetch,
+}
 
 
 def fetch_series(source: str, location: str | None, dest: str | Path, **selection: Any) -> None:
@@ -23,7 +28,7 @@ def fetch_series(source: str, location: str | None, dest: str | Path, **selectio
     source : str
         A name in `SOURCES`.
     location : str or None
-        What the source understands by it: a folder or .zip for `directory`, nothing for `phantom`.
+        What the source understands by it: a folder or .zip for `directory`, nothing for `phantom`; see `fetch` of each.
     dest : path
         The folder to make.
     **selection

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http import HTTPStatus
-from urllib.parse import urlsplit
 
 import requests
 
@@ -147,8 +147,7 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 
 def shown(url: str) -> str:
     """Name a URL in a message: without a password and without its query."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return re.sub(r"//[^/]*@", "//", url.partition("?")[0])
 
 
 def _status(code: int) -> str:

@@ -163,7 +163,7 @@ class _Transfer:
         """Bring the rest of the file, check it and give it its name."""
         start = self._usable()
         self._show(start)
-        if self.size is None or start < self.size:  # else it was killed just before it got its name
+        if not start or start != self.size:  # else it was killed just before it got its name
             self._receive(start)
         fault = _fault(self.part, self.size, self.md5)
         if fault:
