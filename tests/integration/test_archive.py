@@ -20,7 +20,7 @@ IMAGES = {
     "00000002.dcm": bytes(k * k % 251 for k in range(3000)),
     "00000003.dcm": hashlib.shake_128(b"three").digest(4000),
 }
-MAX_BYTES = 100_000
+MAX_BYTES = 300_000
 
 
 @pytest.fixture
@@ -162,6 +162,7 @@ DAMAGED = {
         "does not begin",
     ),
     "empty list": (lambda: archive_of(IMAGES, listed=False, extra=[("md5hashes.csv", "")]), "does not begin"),
+    "list of one line": (lambda: archive_of(IMAGES, listed=False, extra=[("md5hashes.csv", "x" * 200_000)]), "corrupt"),
     "binary list": (lambda: archive_of(IMAGES, listed=False, extra=[("md5hashes.csv", b"\xff\0\xfe")]), "corrupt"),
 }
 

@@ -191,19 +191,20 @@ LASTING = {
     "entry above": ({ARCHIVE: Fault(body=archive_with(extra=[("../evil.dcm", b"x")]))}, "'../evil.dcm'"),
     "absolute entry": ({ARCHIVE: Fault(body=archive_with(extra=[("/evil.dcm", b"x")]))}, "'/evil.dcm'"),
     "bomb": ({ARCHIVE: Fault(body=archive_with(extra=[("1.dcm", bytes(9_000_000))]))}, "would unpack to 9 MB"),
-    "endless": ({ARCHIVE: Fault(body=b"PK\x03\x04" + bytes(1_000_000))}, "cannot be right"),
+    "far too much": ({ARCHIVE: Fault(body=b"PK\x03\x04" + bytes(1_000_000))}, "cannot be right"),
     "not DICOM": ({ARCHIVE: Fault(body=archive_of(dict.fromkeys(["1.dcm"], bytes(33_000))))}, "TCIA"),
 }
 
 
 @pytest.mark.parametrize("case", LASTING)
-def test_what_does_not_pass_ends_in_one_sentence(nbia, fetch, nothing_wrong_left, case):
+def test_what_does_not_pass_ends_in_one_sentence(nbia, fetch, nothing_wrong_left, tmp_path, case):
     faults, words = LASTING[case]
     nbia.faults, nbia.for_ever = {call: [fault] for call, fault in faults.items()}, True
     with pytest.raises(UserError) as error:
         fetch(retries=1)
     assert_one_sentence(error, words)
     nothing_wrong_left()
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))
     nbia.faults = {}
     assert fetch() == in_order(nbia.series[SERIES])
 
@@ -245,6 +246,7 @@ def test_a_server_that_holds_another_series_is_found_out(nbia, fetch, tmp_path, 
     with pytest.raises(UserError) as error:
         fetch(expected=row)
     assert_one_sentence(error, "TCIA")
+    assert (nbia.calls[SINGLE] > 0) == (way == "one by one")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
     nbia.series[SERIES] = make_images()
     assert fetch(expected=row) == in_order(nbia.series[SERIES])

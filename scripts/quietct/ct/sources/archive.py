@@ -29,6 +29,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
+    csv.Error,
     EOFError,
     ValueError,
     OverflowError,

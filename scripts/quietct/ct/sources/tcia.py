@@ -123,6 +123,7 @@ class _Nbia:
                     raise _BrokenOffError
                 progress(new_bytes)
                 if progress.done > self.max_bytes:
+                    path.with_name(path.name + ".part").unlink()
                     raise UserError(
                         f"TCIA has sent more than {self.max_bytes / 1e6:,.0f} MB as the archive of series "
                         f"{self.series}, which cannot be right. Try source `idc`."
@@ -190,24 +191,24 @@ def _fetch_images(nbia: _Nbia, area: Path) -> list[Path]:
     return _unpack_archive(nbia, archive, area / "images")
 
 
-def _unpack_archive(nbia: _Nbia, archive: Path, folder: Path) -> list[Path]:
+def _unpack_archive(nbia: _Nbia, archive: Path, folder: Path, is_last: bool = False) -> list[Path]:
     """Unpack the archive; fetch it before if it isn't there, and once more if it is damaged."""
-    for is_last in (False, True):
-        if not archive.exists():
-            nbia.fetch_archive(archive, start_over=True)
-        try:
-            return unpack(archive, folder, nbia.max_bytes)
-        except UserError as error:
-            archive.unlink()
-            if is_last or not isinstance(error, DamagedArchiveError):
-                raise
-            logger.warning("%s Fetching it anew.", error)
-    raise AssertionError("the last attempt returns or raises")
+    if not archive.exists():
+        nbia.fetch_archive(archive, start_over=True)
+    try:
+        return unpack(archive, folder, nbia.max_bytes)
+    except UserError as error:
+        archive.unlink()
+        if is_last or not isinstance(error, DamagedArchiveError):
+            raise
+        logger.warning("%s Fetching it anew.", error)
+    return _unpack_archive(nbia, archive, folder, is_last=True)
 
 
 def _fetch_one_by_one(nbia: _Nbia, area: Path, part: Path) -> list[Path]:
     """Take the whole images out of an archive that broke off, and fetch those that are missing then."""
     files = {image: area / f"{image}.dcm" for image in nbia.image_uids()}
+    logger.info("Series %s: its archive broke off, asking for the MD5s of single images", nbia.series)
     missing = {image: nbia.md5(image) for image, file in files.items() if not file.exists()}
     if part.exists():
         _salvage(part, {md5: files[image] for image, md5 in missing.items()}, area / "salvaged.part", nbia.max_bytes)
