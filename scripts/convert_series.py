@@ -10,4 +10,7 @@ if __name__ == "__main__":
             snakemake.output.volume,
             snakemake.output.info,
             clip_hu=snakemake.params.clip_hu,
+            unusable=snakemake.params.unusable,
+            n_slices=snakemake.params.n_slices,
+            acquisition_number=snakemake.params.acquisition_number,
         )
