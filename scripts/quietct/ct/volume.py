@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -69,6 +69,27 @@ def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]
                 os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
         yield volume
         volume.flush()
+
+
+def write_volume(path: str | Path, shape: tuple[int, int, int], slices: Iterable[np.ndarray]) -> None:
+    """Write a volume that appears at `path` when all its slices are there.
+
+    It is the file of `new_volume`, written from front to back, which is faster than through a memory map.
+
+    Parameters
+    ----------
+    path : path
+        The .npy file to make.
+    shape : tuple of int
+        (slices, rows, columns).
+    slices : iterable of ndarray of int16 (rows, columns)
+        In HU. An array may be used again once the next one is asked for.
+    """
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False, "shape": shape}
+    with written_whole(path) as partial, open(partial, "xb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for one in slices:
+            file.write(one.data)
 
 
 def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path) -> int:

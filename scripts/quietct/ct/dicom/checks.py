@@ -49,12 +49,11 @@ def check_image(image: Image) -> None:
     for keyword in VITAL:
         if image.values.get(keyword) is MALFORMED:
             raise UserError(f"{image.name} has a {keyword} that cannot be read. Fetch it again.")
+    _ = image.position
+    if image.numbers("PixelSpacing", 2).min() <= 0:
+        raise UserError(f"{image.name} has no valid PixelSpacing, so the size of its pixels is not known.")
     _check_scale(image)
     _check_pixels(image)
-    spacing = image.numbers("PixelSpacing", 2)
-    if spacing.min() <= 0:
-        raise UserError(f"{image.name} has no valid PixelSpacing, so the size of its pixels is not known.")
-    _ = image.position
 
 
 def _check_scale(image: Image) -> None:
@@ -71,7 +70,9 @@ def _check_scale(image: Image) -> None:
     if not slope or intercept is None:
         raise UserError(f"{name} has no rescale slope and intercept, so its Hounsfield units are not known.")
     unit = image.text("RescaleType")
-    if unit not in (None, "HU", "US"):
+    # Some scanners say "unspecified" in classic images that are in HU; in derived frames it means what it says.
+    unspecified = unit == "US" and not (image.multi_frame and image.kind[:1] != ("ORIGINAL",))
+    if unit not in (None, "HU") and not unspecified:
         raise UserError(f"{name} is in units of {unit}, not in Hounsfield units.")
 
 
@@ -130,7 +131,7 @@ def check_same(series: list[Image]) -> None:
 
 
 def _same(a: Any, b: Any, tolerance: float) -> bool:
-    if tolerance and isinstance(a, tuple) and isinstance(b, tuple):
+    if a != b and tolerance and isinstance(a, tuple) and isinstance(b, tuple):
         return len(a) == len(b) and np.allclose(a, b, rtol=0, atol=tolerance)
     return bool(a == b)
 

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from quietct.ct.dicom.checks import check_positions, gantry_tilt
+from quietct.ct.dicom.header import quiet_pydicom
 from quietct.ct.dicom.images import Image
 from quietct.ct.dicom.pixels import opened, read_slice
 from quietct.ct.dicom.series import Series, Skipped, read_series
-from quietct.ct.volume import HU_MAX, HU_MIN, new_volume, write_info
+from quietct.ct.volume import HU_MAX, HU_MIN, write_info, write_volume
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -63,14 +64,21 @@ def convert_series(
     if n_slices is not None and len(images) < n_slices:
         raise UserError(f"{dicom_dir} has {len(images)} slices, fewer than the column `n_slices` says ({n_slices}).")
     shape = (len(images), images[0].whole("Rows") or 0, images[0].whole("Columns") or 0)
-    low, high = (np.rint(np.clip(clip_hu or (HU_MIN, HU_MAX), HU_MIN, HU_MAX))).astype(int)
+    low, high = (int(np.rint(np.clip(end, HU_MIN, HU_MAX))) for end in clip_hu or (HU_MIN, HU_MAX))
     padded = 0
-    with new_volume(volume_path, shape) as volume:
-        for k, (hu, padding) in enumerate(_pixels(images)):
+
+    def slices() -> Iterator[np.ndarray]:
+        nonlocal padded
+        one = np.empty(shape[1:], np.int16)
+        for hu, padding in _pixels(images):
+            if padding is not None:
+                padded += int(np.count_nonzero(padding))
             if hu.dtype.kind == "f":
                 np.rint(hu, out=hu)
-            np.clip(hu, low, high, out=volume[k], casting="unsafe")
-            padded += 0 if padding is None else int(np.count_nonzero(padding))
+            yield np.clip(hu, low, high, out=one, casting="unsafe")
+
+    with quiet_pydicom():
+        write_volume(volume_path, shape, slices())
     info = series_info(images, series.skipped)
     write_info(info_path, info | {"shape": list(shape), "padded_pixels": padded})
     logger.info("%s: %d slices of %d x %d, %d padded pixels", dicom_dir, *shape, padded)

@@ -10,7 +10,7 @@ from quietct.ct.dicom.header import quiet_pydicom, read_header
 from quietct.ct.dicom.series import Entry, entry
 from quietct.errors import UserError
 
-RECORDS = frozenset({"DirectoryRecordSequence", "SOPClassUID"})
+TAGS = [0x00041220, 0x00080016]  # Directory Record Sequence, SOP Class UID
 
 
 def listed_files(file: Entry) -> list[Entry] | None:
@@ -32,7 +32,7 @@ def listed_files(file: Entry) -> list[Entry] | None:
         If it is damaged, or a file that it lists is not there.
     """
     with quiet_pydicom(), file.open() as stream:
-        header = read_header(stream, file.size, file.name, RECORDS)
+        header = read_header(stream, file.size, file.name, TAGS)
         if header is None or header.sop_class != MediaStorageDirectoryStorage:
             return None
         try:

@@ -17,10 +17,9 @@ from io import BytesIO
 from typing import IO, Any
 from zipfile import BadZipFile
 
-from pydicom import Dataset, config, dcmread
-from pydicom.datadict import tag_for_keyword
+from pydicom import Dataset, config
 from pydicom.errors import InvalidDicomError
-from pydicom.filereader import read_dataset
+from pydicom.filereader import read_dataset, read_partial
 from pydicom.uid import (
     UID,
     DeflatedExplicitVRLittleEndian,
@@ -35,6 +34,8 @@ MIB = 1 << 20
 LONGEST_ATTRIBUTE = 256 * MIB  # the descriptions of a few thousand frames need a few
 PREAMBLE, MARK = 128, b"DICM"
 UNDEFINED_LENGTH, ITEM = 0xFFFFFFFF, b"\xfe\xff\x00\xe0"
+PIXEL_DATA = 0x7FE00010
+PIXELS = {0x7FE00008, 0x7FE00009, PIXEL_DATA}  # of CT only the last one
 LONG_LENGTH = (b"OB", b"OW", b"UN")  # value representations of pixels, all with a length of 32 bits
 # With these a header begins where the preamble is missing: Group Length, Character Set, Image Type, dates, SOP Class.
 FIRST_TAGS = {(0x0008, element) for element in (0x0000, 0x0001, 0x0005, 0x0008, 0x0012, 0x0016)} | {(0x0002, 0x0000)}
@@ -76,6 +77,9 @@ def quiet_pydicom() -> Iterator[None]:
     """Keep pydicom from checking values and from saying anything: its texts quote them."""
     logger = logging.getLogger("pydicom")
     level = logger.level
+    if level > logging.CRITICAL:  # it is quiet already
+        yield
+        return
     with config.disable_value_validation(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         logger.setLevel(logging.CRITICAL + 1)
@@ -136,7 +140,7 @@ def bounded(file: IO[bytes], size: int, name: str) -> BoundedFile:
                 "128 bytes. Rewrite it (for example with dcmconv of DCMTK) or remove it."
             )
         raise InvalidDicomError
-    meta = read_dataset(safe, False, True, stop_when=lambda tag, vr, length: tag >> 16 != 2)  # type: ignore[arg-type]
+    meta = read_dataset(safe, False, True, stop_when=_past_meta)  # type: ignore[arg-type]
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         safe.seek(0)
         return safe
@@ -163,7 +167,7 @@ def _looks_bare(first: bytes) -> bool:
     return tag in FIRST_TAGS and ((first[4:6].isalpha() and first[4:6].isupper()) or length <= 64)
 
 
-def read_header(file: IO[bytes], size: int, name: str, keywords: frozenset[str]) -> Header | None:
+def read_header(file: IO[bytes], size: int, name: str, tags: list[int]) -> Header | None:
     """Read some of a file's attributes; the file is left open.
 
     Parameters
@@ -174,7 +178,7 @@ def read_header(file: IO[bytes], size: int, name: str, keywords: frozenset[str])
         Its length in bytes.
     name : str
         What to call it in messages.
-    keywords : frozenset of str
+    tags : list of int
         Which attributes; others are not even held in memory.
 
     Returns
@@ -187,10 +191,10 @@ def read_header(file: IO[bytes], size: int, name: str, keywords: frozenset[str])
     UserError
         If it is a DICOM file but cannot be read.
     """
-    tags = [tag_for_keyword(keyword) for keyword in keywords]
     try:
         safe = bounded(file, size, name)
-        dataset = dcmread(safe, LONGEST_ATTRIBUTE, True, specific_tags=tags)  # type: ignore[arg-type]
+        # What dcmread does, but for converting the tags, which takes as long as reading them.
+        dataset = read_partial(safe, _at_pixels, LONGEST_ATTRIBUTE, specific_tags=tags)  # type: ignore[arg-type]
         start, length = _pixel_data(safe, dataset)
         syntax = DeflatedExplicitVRLittleEndian if safe.deflated else _syntax(dataset)
         cut = length == UNDEFINED_LENGTH and syntax.is_encapsulated and not _all_there(safe)
@@ -203,6 +207,14 @@ def read_header(file: IO[bytes], size: int, name: str, keywords: frozenset[str])
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"{name} cannot be read ({error.strerror}).") from None
         raise UserError(f"{name} is a damaged DICOM file. Replace or remove it.") from None
+
+
+def _past_meta(tag: int, kind: str | None, length: int) -> bool:
+    return tag >> 16 != 2
+
+
+def _at_pixels(tag: int, kind: str | None, length: int) -> bool:
+    return tag & 0xFFFFFFFF in PIXELS
 
 
 def _sop_class(dataset: Dataset) -> str:
@@ -221,7 +233,7 @@ def _pixel_data(file: BoundedFile, dataset: Dataset) -> tuple[int | None, int]:
     implicit, little = dataset.original_encoding
     order = "<" if little else ">"
     group, element, kind, length = struct.unpack(f"{order}HH2sH", file.read(8).ljust(8, b"\0"))
-    if (group, element) != (0x7FE0, 0x0010):
+    if group << 16 | element != PIXEL_DATA:
         return None, 0
     if implicit:
         file.seek(file.tell() - 4)

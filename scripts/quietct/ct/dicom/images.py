@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import IO, Any
 
 import numpy as np
 from pydicom import Dataset, Sequence
+from pydicom.datadict import tag_for_keyword
+from pydicom.dataelem import RawDataElement, convert_raw_data_element
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
@@ -29,7 +31,7 @@ KEYWORDS = (
 )  # fmt: skip
 SHARED, PER_FRAME = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
-READ = frozenset((*KEYWORDS, *OFFSETS, "SOPClassUID", SHARED, PER_FRAME))
+TAGS = {keyword: tag_for_keyword(keyword) or 0 for keyword in (*KEYWORDS, *OFFSETS, "SOPClassUID", SHARED, PER_FRAME)}
 # The groups of a frame in which these attributes are (PS3.3 C.7.6.16.2 and C.8.15.3).
 GROUPS = (
     "FrameContentSequence", "PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence",
@@ -37,6 +39,7 @@ GROUPS = (
     "CTExposureSequence", "CTXRayDetailsSequence", "UnassignedPerFrameConvertedAttributesSequence",
     "UnassignedSharedConvertedAttributesSequence",
 )  # fmt: skip
+REMEMBERED = 1024  # bytes; longer values are not kept for the next slice
 MALFORMED = object()  # what is there but cannot be read as what it should be
 
 
@@ -166,7 +169,7 @@ def read_images(file: IO[bytes], size: int, name: str) -> list[Image] | None:
 
 
 def _read_images(file: IO[bytes], size: int, name: str) -> list[Image] | None:
-    header = read_header(file, size, name, READ)
+    header = read_header(file, size, name, list(TAGS.values()))
     if header is None:
         return None
     written = str(header.dataset.file_meta.get("MediaStorageSOPClassUID") or header.sop_class)
@@ -213,15 +216,30 @@ def _values(levels: list[Dataset]) -> dict[str, Any]:
     """Give the attributes from the first of several data sets that has each."""
     values: dict[str, Any] = {}
     for keyword in KEYWORDS:
-        values[keyword] = None
-        for level in levels:
-            if keyword in level:
-                try:
-                    values[keyword] = _plain(level.get(keyword))
-                except Exception:  # its text quotes the value
-                    values[keyword] = MALFORMED
-                break
+        tag = TAGS[keyword]
+        level = next((level for level in levels if tag in level), None)
+        values[keyword] = None if level is None else _value(level, tag)
     return values
+
+
+def _value(dataset: Dataset, tag: int) -> Any:
+    element: Any = dataset.get_item(tag)
+    if isinstance(element, RawDataElement) and element.value is not None and len(element.value) < REMEMBERED:
+        encoding = dataset.original_character_set
+        return _converted(element._replace(value_tell=0), encoding if isinstance(encoding, str) else tuple(encoding))
+    try:
+        return _plain(dataset[tag].value)
+    except Exception:  # its text quotes the value
+        return MALFORMED
+
+
+@lru_cache(maxsize=2048)
+def _converted(element: RawDataElement, encoding: str | tuple[str, ...]) -> Any:
+    """Convert what a file says. Slices of a series say mostly the same, and converting takes longer than reading."""
+    try:
+        return _plain(convert_raw_data_element(element, encoding=encoding).value)  # type: ignore[arg-type]
+    except Exception:  # its text quotes the value
+        return MALFORMED
 
 
 def _plain(value: Any) -> Any:
@@ -235,4 +253,6 @@ def _plain(value: Any) -> Any:
     for kind in (int, float, str):
         if isinstance(value, kind):
             return kind(value)
+    if isinstance(value, bytes) and len(value) == 2:  # the padding value, signed or not, where that is left open
+        return int.from_bytes(value, "little")
     return MALFORMED

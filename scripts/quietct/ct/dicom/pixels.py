@@ -79,13 +79,14 @@ def _decoded(image: Image, file: BoundedFile) -> np.ndarray:
         "pixel_keyword": "PixelData",
         "pixel_vr": "OW",
         "view_only": True,
+        "correct_unused_bits": False,  # done here, after a look for padding
     }
     if image.offsets:
         options["extended_offsets"] = image.offsets
     try:
         with quiet_pydicom():
             file.seek(image.start or 0)
-            array, _ = get_decoder(image.syntax).as_array(file, index=image.frame, **options)  # type: ignore[arg-type]
+            array, _ = get_decoder(image.syntax).as_array(file, index=image.frame, raw=True, **options)  # type: ignore[arg-type]
             return array
     except Exception:  # each decoder raises its own kinds, and their texts may quote what they found
         raise UserError(

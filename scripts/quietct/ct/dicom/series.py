@@ -11,7 +11,7 @@ from typing import IO
 from zipfile import BadZipFile
 
 from quietct.ct.dicom.checks import SAME_PLACE_MM, check_image, check_positions, check_same
-from quietct.ct.dicom.header import clean_text
+from quietct.ct.dicom.header import clean_text, quiet_pydicom
 from quietct.ct.dicom.images import Image, read_images
 from quietct.errors import UserError
 
@@ -19,9 +19,9 @@ logger = logging.getLogger(__name__)
 
 # Words in the values of Image Type, Frame Type and their like (PS3.3 C.7.6.1.1.2, C.8.16.1) and of scanners' makers.
 LOCALIZER = {"LOCALIZER", "SCOUT"}
-PROJECTION = {
+NO_SLICE = {
     "MIP", "MINIP", "IP", "MAXIMUM", "MINIMUM", "PROJECTION", "RENDER", "RENDERED", "RENDERING", "VRT", "SSD", "3D",
-    "CURVED", "CPR", "DISTORTED", "SAMPLED",
+    "CURVED", "CPR", "DISTORTED", "SAMPLED", "PERFUSION",
 }  # fmt: skip
 REFORMATTED = {"MPR", "REFORMATTED", "RESAMPLED"}
 
@@ -144,7 +144,9 @@ def choose_series(
         As `read_series`.
     """
     left_out = Unusable(unusable)
-    found = _chosen(_slices(files, place, left_out), place, series_instance_uid)
+    with quiet_pydicom():
+        slices = _slices(files, place, left_out)
+    found = _chosen(slices, place, series_instance_uid)
     if acquisition_number is not None:
         found = _of_acquisition(found, acquisition_number, place)
     images = []
@@ -169,7 +171,7 @@ def in_order(slices: Iterable[Image]) -> list[Image]:
 
 
 def _slices(files: Iterable[Entry], place: str, left_out: Unusable) -> list[Image]:
-    """Read all files and keep what is a CT slice; localizers and projections are none."""
+    """Read all files and keep what is a CT slice; localizers, projections and maps are none."""
     slices: list[Image] = []
     others = strangers = 0
     for file in files:
@@ -181,7 +183,7 @@ def _slices(files: Iterable[Entry], place: str, left_out: Unusable) -> list[Imag
         except (UserError, BadZipFile, zlib.error) as error:
             left_out.leave_out(file.name, error)
         else:
-            kept = [image for image in images or [] if not _is(image, LOCALIZER) and not _is_derived(image, PROJECTION)]
+            kept = [image for image in images or [] if not _is(image, LOCALIZER) and not _is_derived(image, NO_SLICE)]
             slices += kept
             strangers += images is None
             others += images is not None and not kept
