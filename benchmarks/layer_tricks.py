@@ -13,7 +13,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 from quietct.nn.conv import direct
 from quietct.nn.conv.canvas import Frame, Scratch
 from quietct.nn.conv.direct import Direct
-from quietct.nn.conv.layer import Convolution, Way
+from quietct.nn.conv.gathered import Gathered
+from quietct.nn.conv.layer import Way
 from quietct.nn.conv.unfolded import Unfolded
 from quietct.nn.conv.winograd import Winograd
 from workloads import NETWORKS
@@ -73,13 +74,6 @@ class Layer:
         """Make one way of computing."""
         return kind(self.frame, self.shape, self.lead, Scratch(np.float32))
 
-    def unfolded_by(self, kind: type[Direct]) -> Unfolded:
-        """Make one that unfolds, and then computes in another way than usual."""
-        unfolded = Unfolded(self.frame, self.shape, self.lead, Scratch(np.float32))
-        narrow = unfolded.narrow
-        unfolded.narrow = kind(narrow.frame, narrow.shape, narrow.lead, narrow.scratch)
-        return unfolded
-
     def forward(self, way: Way) -> Compute:
         """Convolve, and take the result from each band to its canvas through a ReLU, as a network does."""
 
@@ -120,15 +114,6 @@ class Layer:
         return Comparison(trick, on, self.samples * self.side**2, without, using)
 
 
-class OneRow(Direct):
-    """One row of the result from one product, however few the filters are."""
-
-    @staticmethod
-    def count_together(shape: tuple[int, ...]) -> int:
-        """Count the rows of the result that are computed in one product."""
-        return 1
-
-
 def layout(side: int) -> Iterator[Comparison]:
     """Multiply views of a canvas, or a copy of every window."""
     layer = Layer(SAMPLES, side, SECOND)
@@ -164,12 +149,12 @@ def unfolding(side: int) -> Iterator[Comparison]:
     yield layer.compare("9 shifted copies, not 81 (im2col)", layer.im2col(), layer.forward(layer.way(Unfolded)))
 
 
-def band_matrices(side: int) -> Iterator[Comparison]:
-    """Compute several rows of the result in one product, or one."""
-    layer = Layer(SAMPLES, side, THIRD)
-    yield layer.compare("band matrix", *map(layer.forward, (layer.way(OneRow), layer.way(Direct))))
-    layer = Layer(SAMPLES, side, (1, 1, 3, 3))
-    yield layer.compare("band matrix", *map(layer.forward, (layer.unfolded_by(OneRow), layer.way(Unfolded))))
+def gathering(side: int) -> Iterator[Comparison]:
+    """Multiply once for all columns of the kernel and add the shifted maps, or multiply for each column."""
+    for shape in (THIRD, (1, 96, 5, 5), (4, 32, 5, 5)):
+        layer = Layer(SAMPLES, side, shape)
+        ways = layer.way(Direct), layer.way(Gathered)
+        yield layer.compare("one product, maps gathered", *map(layer.forward, ways))
 
 
 def transposing(side: int) -> Iterator[Comparison]:
@@ -195,14 +180,8 @@ def transposing(side: int) -> Iterator[Comparison]:
 def swapping(side: int) -> Iterator[Comparison]:
     """Copy and shift the gradient with respect to the output, which has one channel, or multiply below the input."""
     layer = Layer(SAMPLES, side, THIRD)
-    whole = layer.frame.whole
-    without, using = (Convolution(layer.frame, THIRD, whole, whole, Scratch(np.float32)) for _ in range(2))
-    without.swaps = False
-    yield layer.compare(
-        "weight gradient: delta unfolded",
-        lambda: without.weight_gradient(layer.x, layer.delta),
-        lambda: using.weight_gradient(layer.x, layer.delta),
-    )
+    ways = layer.way(Direct), layer.way(Gathered)
+    yield layer.compare("weight gradient: delta unfolded", *map(layer.weight_gradient, ways))
 
 
 def elementwise(side: int) -> Iterator[Comparison]:
@@ -243,4 +222,4 @@ def elementwise(side: int) -> Iterator[Comparison]:
     yield layer.compare("minus infinity, not gaps cleared", *map(band_by_band, (clear_gaps, add_minus_infinity)))
 
 
-TRICKS = (layout, tiles, winograd, unfolding, band_matrices, transposing, swapping, elementwise)
+TRICKS = (layout, tiles, winograd, unfolding, gathering, transposing, swapping, elementwise)

@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from quietct.nn.conv import LayerWorkspace, conv2d, conv2d_gradients, reference
 from quietct.nn.conv.canvas import MOST_ROWS_TOGETHER, Frame, Region, Scratch
 from quietct.nn.conv.direct import Direct
+from quietct.nn.conv.gathered import Gathered
 from quietct.nn.conv.layer import choose
 from quietct.nn.conv.unfolded import Unfolded
 from quietct.nn.conv.winograd import ROWS_TOGETHER, Winograd, transforms
@@ -34,7 +35,7 @@ CASES = [
     for padding in PADDINGS
     if padding != "valid" or (shape[3] >= shape[5] and shape[4] >= shape[6])
 ]
-WAYS = {Direct: range(1, 10), Unfolded: range(1, 10), Winograd: list(ROWS_TOGETHER)}
+WAYS = {Direct: range(1, 10), Unfolded: range(1, 10), Gathered: range(1, 10), Winograd: list(ROWS_TOGETHER)}
 
 
 def random_layer(shape, padding, dtype=np.float64, seed=7):
@@ -163,8 +164,11 @@ def test_transforms_multiply_fewer_times_and_give_the_same_sums(height):
     [
         ((64, 1, 9, 9), Unfolded),  # chen2017
         ((32, 64, 3, 3), Winograd),
-        ((1, 32, 5, 5), Direct),
+        ((1, 32, 5, 5), Gathered),
         ((96, 96, 5, 5), Winograd),  # RED-CNN
+        ((1, 1, 3, 3), Unfolded),  # the article
+        ((16, 1, 5, 5), Unfolded),  # fewer channels than filters
+        ((2, 4, 5, 5), Gathered),  # fewer filters than channels
         ((16, 16, 3, 3), Direct),
         ((40, 40, 1, 1), Direct),
         ((20, 20, 9, 9), Direct),  # too tall for Winograd's precision

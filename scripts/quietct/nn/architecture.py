@@ -10,7 +10,7 @@ from typing import Any
 
 from quietct.errors import UserError
 from quietct.nn.conv.canvas import Frame, Region
-from quietct.nn.conv.layer import choose
+from quietct.nn.conv.layer import rows_together
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ class Architecture:
     @property
     def _rows_together(self) -> int:
         """Rows after which the grouping of all layers repeats itself."""
-        return lcm(*(choose(shape).count_together(shape) for shape in self.weight_shapes))
+        return lcm(*(rows_together(shape) for shape in self.weight_shapes))
 
     def rows_computed(self, start: int, stop: int) -> list[slice]:
         """Tell which rows of each layer's output decide the network's output rows `start` to `stop`, to the last bit.
@@ -196,7 +196,7 @@ class Architecture:
         """
         rows = []
         for layer, margin, shape in reversed(list(zip(self.layers, self.margins[1:], self.weight_shapes, strict=True))):
-            together = choose(shape).count_together(shape)
+            together = rows_together(shape)
             start = margin + (start - margin) // together * together
             stop = margin - (margin - stop) // together * together
             rows.append(slice(start, stop))

@@ -29,9 +29,9 @@ SMALL_PRODUCT = 1_000_000
 # Intermediate values, and their products, that are computed before the next step is done with them: few enough for the
 # caches, and so many that the time between two steps does not count.
 BAND_VALUES, BAND_PRODUCTS = 1 << 18, 1 << 22
-# With few filters, one product computes up to so many rows of the result; otherwise it would leave the processor's
-# registers half empty. So a canvas has some rows below its images, for the last product.
-MOST_ROWS_TOGETHER = 8
+# `Winograd` computes up to so many rows of the result together. So a canvas has some rows below its images, for the
+# last of these groups.
+MOST_ROWS_TOGETHER = 4
 
 
 @dataclass(frozen=True)
@@ -137,9 +137,7 @@ class Frame:
         )
         images[:, :, rows.start - region.top : rows.stop - region.top] = pixels
 
-    def windows(
-        self, canvas: np.ndarray, row: int, column: int, height: int, step: int, count: int, tile: int
-    ) -> np.ndarray:
+    def windows(self, canvas: np.ndarray, row: int, column: int, height: int, count: int, tile: int) -> np.ndarray:
         """View the matrices that lie under a kernel's column: `height` rows with all channels, cut into tiles.
 
         Parameters
@@ -149,8 +147,8 @@ class Frame:
             Where the first matrix begins, in pixels of the frame; may be negative, down to the border.
         height : int
             Rows per matrix.
-        step, count : int
-            Rows from one matrix to the next, and how many there are.
+        count : int
+            How many matrices there are; each begins a row below the one before.
         tile : int
             Columns per tile.
 
@@ -163,7 +161,7 @@ class Frame:
             canvas,
             (self.border + row) * channels * columns + self.border + column,
             (count, self.width // tile, height * channels, tile),
-            (step * channels * columns, tile, columns, 1),
+            (channels * columns, tile, columns, 1),
         )
 
     def clear_outside(self, canvas: np.ndarray, region: Region) -> None:

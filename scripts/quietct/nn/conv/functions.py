@@ -97,7 +97,7 @@ def conv2d(x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None = None, p
     ----------
     x : ndarray, shape (samples, channels, rows, columns)
         float32 or float64, in any memory order. A NaN or an infinity spreads to the pixels whose windows hold it, and
-        to up to 7 rows more that are computed together with them; never to another image.
+        to up to 3 rows more that are computed together with them; never to another image.
     weights : ndarray, shape (filters, channels, height, width)
         Of the same dtype.
     bias : ndarray, shape (filters,), optional

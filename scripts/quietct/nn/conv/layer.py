@@ -9,10 +9,11 @@ import numpy as np
 
 from quietct.nn.conv.canvas import Frame, Region, Scratch
 from quietct.nn.conv.direct import Direct
+from quietct.nn.conv.gathered import Gathered
 from quietct.nn.conv.unfolded import Unfolded
 from quietct.nn.conv.winograd import ROWS_TOGETHER, Winograd
 
-# Up to so many (channels × kernel columns), a product per kernel column is too shallow, and copies pay.
+# Up to so many (channels, or filters, × kernel columns), a product per kernel column is too shallow, or too flat.
 FEW_CHANNELS = 32
 # From so many (channels, or filters, × kernel rows) on, what Winograd saves outweighs its transforms.
 MANY_ROWS = 60
@@ -55,8 +56,6 @@ class Convolution:
         turned = (channels, filters, height, width)
         self.forward_way: Way = choose(shape)(frame, shape, lead, scratch)
         self.backward_way: Way = choose(turned)(frame, turned, mirrored, scratch)
-        # Shifting x one way is shifting delta the other way: with few filters, delta is what is cheap to unfold.
-        self.swaps = channels * width > FEW_CHANNELS >= filters * width
 
     def forward(
         self, x: np.ndarray, weights: np.ndarray, rows: slice | None = None
@@ -81,17 +80,19 @@ class Convolution:
         -------
         ndarray, shape (filters, channels, height, width)
         """
-        if self.swaps:
-            turned = self.backward_way.weight_gradient(delta, x, self.source.row_range)
-            return turned[:, :, ::-1, ::-1].transpose(1, 0, 2, 3)
         return self.forward_way.weight_gradient(x, delta, self.result.row_range)
 
 
-def choose(shape: tuple[int, int, int, int]) -> type[Direct] | type[Unfolded] | type[Winograd]:
+def choose(shape: tuple[int, int, int, int]) -> type[Direct] | type[Gathered] | type[Unfolded] | type[Winograd]:
     """Choose the fastest way for weights of this shape (filters, channels, height, width)."""
     filters, channels, height, width = shape
-    if channels * width <= FEW_CHANNELS:
-        return Unfolded
+    if min(filters, channels) * width <= FEW_CHANNELS:
+        return Unfolded if channels <= filters else Gathered
     if height in ROWS_TOGETHER and min(filters, channels) * height >= MANY_ROWS:
         return Winograd
     return Direct
+
+
+def rows_together(shape: tuple[int, int, int, int]) -> int:
+    """Tell after how many rows the result's rounding begins anew with weights of this shape."""
+    return ROWS_TOGETHER[shape[2]] if choose(shape) is Winograd else 1

@@ -27,8 +27,6 @@ class Unfolded:
         self.frame, self.left, self.scratch = frame, lead[1], scratch
         self.narrow = Direct(frame, (filters, self.width * channels, height, 1), (lead[0], 0), scratch)
 
-    count_together = staticmethod(Direct.count_together)
-
     def slide(self, x: np.ndarray, weights: np.ndarray, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
         """Slide the kernel over a canvas; see `Direct.slide`."""
         filters, _, height, _ = weights.shape

@@ -39,16 +39,11 @@ class Winograd:
     def __init__(self, frame: Frame, shape: tuple[int, ...], lead: tuple[int, int], scratch: Scratch):
         self.frame, self.shape, self.lead, self.scratch = frame, shape, lead, scratch
         filters, channels, height, _ = shape
-        self.rows_together = self.count_together(shape)
+        self.rows_together = ROWS_TOGETHER[height]
         self.points = self.rows_together + height - 1
         self.tile = frame.tile(filters * channels)
         matrices = transforms(self.rows_together, height)
         self.to_result, self.of_weights, self.of_image = (matrix.astype(scratch.dtype) for matrix in matrices)
-
-    @staticmethod
-    def count_together(shape: tuple[int, ...]) -> int:
-        """Count the rows of the result that are computed together."""
-        return ROWS_TOGETHER[shape[2]]
 
     def slide(self, x: np.ndarray, weights: np.ndarray, rows: slice) -> Iterator[tuple[slice, np.ndarray]]:
         """Slide the kernel over a canvas; see `Direct.slide`."""
