@@ -13,4 +13,5 @@ if __name__ == "__main__":
             unusable=snakemake.params.unusable,
             n_slices=snakemake.params.n_slices,
             acquisition_number=snakemake.params.acquisition_number,
+            series_instance_uid=snakemake.params.series_instance_uid,
         )

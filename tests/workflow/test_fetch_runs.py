@@ -117,7 +117,14 @@ def test_without_network_one_sentence_names_the_ways_that_need_none(folder, snak
         for words in ("resources/dicom/", "directory", "phantom"):
             assert words in sentence
         assert not (folder / "resources/dicom" / uid).exists()
-        # The first of the ways.
+        # The first of the ways, done wrong and then right.
+        other = list(scans.values())[1]
+        shutil.copytree(other, folder / "resources/dicom" / uid)
+        outcome = snakemake(folder, TARGETS[0], "--configfile", "ct.yaml")
+        assert outcome.status != 0
+        assert len(outcome.errors) == 1, outcome.text
+        assert f"resources/dicom/{uid}" in outcome.errors[0]
+        shutil.rmtree(folder / "resources/dicom" / uid)
         shutil.copytree(path, folder / "resources/dicom" / uid)
         outcome = snakemake(folder, TARGETS[0], "--configfile", "ct.yaml")
         assert outcome.status == 0, outcome.text

@@ -30,6 +30,7 @@ def convert_series(
     unusable: str = "strict",
     n_slices: int | None = None,
     acquisition_number: int | None = None,
+    series_instance_uid: str | None = None,
 ) -> None:
     """Convert a folder with one CT series to a volume in HU and its facts.
 
@@ -51,13 +52,15 @@ def convert_series(
         Convert the first slices only, in the order of position.
     acquisition_number : int, optional
         Convert the slices of this acquisition only.
+    series_instance_uid : str, optional
+        Which series it has to be.
 
     Raises
     ------
     UserError
         As `read_series`, if pixels cannot be decoded, or if there are fewer than `n_slices`.
     """
-    series = read_series(dicom_dir, unusable=unusable, acquisition_number=acquisition_number)
+    series = read_series(dicom_dir, series_instance_uid, unusable, acquisition_number)
     if unusable == "skip":
         series = _decodable(series, n_slices)
     images = series.images[:n_slices]
