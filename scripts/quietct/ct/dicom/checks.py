@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from quietct.ct.dicom.header import UNDEFINED_LENGTH, clean_text
+from quietct.ct.dicom.header import UNCOMPRESSED, UNDEFINED_LENGTH, clean_text
 from quietct.ct.dicom.images import MALFORMED, Image
 from quietct.errors import UserError
 
@@ -21,9 +21,9 @@ logger = logging.getLogger(__name__)
 LARGEST_SIDE = 16384  # pixels; the largest CT known to us has 4096
 # What decides about the values of a volume, and therefore must not be there in a form that nobody can read.
 VITAL = (
-    "BitsAllocated", "BitsStored", "HighBit", "ModalityLUTSequence", "NumberOfFrames", "PhotometricInterpretation",
-    "PixelPaddingRangeLimit", "PixelPaddingValue", "PixelRepresentation", "RescaleIntercept", "RescaleSlope",
-    "RescaleType", "SamplesPerPixel",
+    "BitsAllocated", "BitsStored", "FrameType", "HighBit", "ImageType", "ModalityLUTSequence", "NumberOfFrames",
+    "PhotometricInterpretation", "PixelPaddingRangeLimit", "PixelPaddingValue", "PixelRepresentation",
+    "RescaleIntercept", "RescaleSlope", "RescaleType", "SamplesPerPixel",
 )  # fmt: skip
 # Keyword -> (how to name it to a person, tolerance for numbers): what all slices of a volume must share.
 SHARED = {
@@ -95,7 +95,9 @@ def _check_pixels(image: Image) -> None:
         raise UserError(f"{name} does not say whether its values are signed (PixelRepresentation).")
     if image.start is None:
         raise UserError(f"{name} has no pixel data; it was probably cut off. Fetch it again.")
-    if image.syntax.is_compressed and image.syntax.is_encapsulated:
+    if not image.syntax.is_transfer_syntax:
+        raise UserError(f"{name} is encoded in a way that is no transfer syntax of DICOM. Export it in a usual one.")
+    if image.syntax.is_encapsulated:
         if image.cut:
             raise UserError(f"The pixels of {name} are incomplete. Fetch it again.")
         return

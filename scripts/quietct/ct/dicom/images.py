@@ -123,6 +123,8 @@ class Image:
     def kind(self) -> tuple[str, ...]:
         """The values of its Image Type or Frame Type, in capitals."""
         values = self.values.get("FrameType") or self.values.get("ImageType") or ()
+        if values is MALFORMED:
+            return ()
         return tuple(str(v).upper().strip() for v in ((values,) if isinstance(values, str) else values))
 
     @cached_property
@@ -172,14 +174,14 @@ def _read_images(file: IO[bytes], size: int, name: str) -> list[Image] | None:
     header = read_header(file, size, name, list(TAGS.values()))
     if header is None:
         return None
-    written = str(header.dataset.file_meta.get("MediaStorageSOPClassUID") or header.sop_class)
-    if header.sop_class != written and {header.sop_class, written} & {CTImageStorage, *MULTI_FRAME}:
-        raise UserError(f"{name} is a damaged DICOM file (it contradicts itself). Replace or remove it.")
-    if not header.sop_class:
-        raise UserError(f"{name} is a damaged DICOM file (cut off in its header). Replace or remove it.")
-    if header.sop_class not in (CTImageStorage, *MULTI_FRAME):
-        return []
     try:
+        written = str(header.dataset.file_meta.get("MediaStorageSOPClassUID") or header.sop_class)
+        if header.sop_class != written and {header.sop_class, written} & {CTImageStorage, *MULTI_FRAME}:
+            raise UserError(f"{name} is a damaged DICOM file (it contradicts itself). Replace or remove it.")
+        if not header.sop_class:
+            raise UserError(f"{name} is a damaged DICOM file (cut off in its header). Replace or remove it.")
+        if header.sop_class not in (CTImageStorage, *MULTI_FRAME):
+            return []
         images = list(_images(header, name))
     except UserError:
         raise
