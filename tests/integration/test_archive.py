@@ -110,7 +110,7 @@ UNSAFE = {
     "line break": lambda: with_entry("00000004.dcm\n"),
     "terminal sequence": lambda: with_entry("\x1b[2J.dcm"),
     "far too long": lambda: with_entry("x" * 5000 + ".dcm"),
-    "NUL": lambda: patched(with_entry("00000001.dcm_/../evil"), b"00000001.dcm_/", b"00000001.dcm\0/"),
+    "NUL": lambda: patched(with_entry("00000009.dcm_/../evil"), b"00000009.dcm_/", b"00000009.dcm\0/"),
     "symlink": lambda: with_entry("00000004.dcm", b"/etc/passwd", mode=stat.S_IFLNK | 0o777),
     "fifo": lambda: with_entry("00000004.dcm", b"", mode=stat.S_IFIFO | 0o644),
     "device": lambda: with_entry("00000004.dcm", b"", mode=stat.S_IFBLK | 0o644),

@@ -292,7 +292,6 @@ NO_SINGLE_IMAGES = {
     "list empty": {LIST: Fault(body=b"")},
     "list is a page": {LIST: Fault(body=OUTAGE)},
     "list of other things": {LIST: Fault(body=b'{"a": 1}')},
-    "list leads out": {LIST: Fault(body=b'[{"SOPInstanceUID": "../../x"}]')},
     "no MD5": {MD5: Fault(body=b"")},
     "null for an MD5": {MD5: Fault(body=b"null")},
     "wrong MD5": {MD5: Fault(body=b"0" * 32)},
@@ -311,6 +310,15 @@ def test_if_single_images_are_not_to_be_had_the_archive_is_fetched_anew(nbia, fe
         assert fetch(retries=0) == in_order(nbia.series[SERIES])
     assert nbia.calls[ARCHIVE] == 2
     assert "Fetching the whole archive instead." in caplog.text
+
+
+def test_no_uid_in_the_list_names_a_file_outside(nbia, fetch, tmp_path):
+    images = make_images(heights=[*HEIGHTS, 12.0])
+    nbia.series[SERIES] = images | {"../../evil": images.pop(f"{SERIES}.5")}
+    nbia.faults[ARCHIVE] = [Fault(cut_at=12_000)]
+    assert fetch() == in_order(nbia.series[SERIES], [*HEIGHTS, 12.0])
+    assert not nbia.calls[SINGLE]
+    assert not list(tmp_path.rglob("evil*"))
 
 
 def test_what_breaks_off_again_and_again_gets_there_without_fetching_an_image_twice(nbia, fetch):
@@ -376,6 +384,7 @@ def test_a_killed_fetch_goes_on_with_what_is_missing(nbia, fetch, tmp_path, repo
     asked = nbia.images_sent.copy()
     assert fetch() == list(nbia.series[SERIES].values())
     assert nbia.calls[ARCHIVE] == 1
+    assert nbia.calls[MD5] == 10 + 10 - len(finished)
     again = {uid for uid, times in nbia.images_sent.items() if times > asked[uid]}
     assert again == {f"{SERIES}.{k}" for k in range(1, 11)} - {file.stem for file in finished}
 
