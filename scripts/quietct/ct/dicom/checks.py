@@ -97,7 +97,7 @@ def _check_pixels(image: Image) -> None:
         raise UserError(f"{name} has no pixel data; it was probably cut off. Fetch it again.")
     if not image.syntax.is_transfer_syntax:
         raise UserError(f"{name} is encoded in a way that is no transfer syntax of DICOM. Export it in a usual one.")
-    if image.syntax.is_encapsulated:
+    if image.syntax not in UNCOMPRESSED:
         if image.cut:
             raise UserError(f"The pixels of {name} are incomplete. Fetch it again.")
         return

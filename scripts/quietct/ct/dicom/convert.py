@@ -108,7 +108,7 @@ def _decodable(series: Series, n_slices: int | None) -> Series:
             logger.warning("Left out: %s", error)
             skipped.append(Skipped(image.file, str(error)))
     if not kept:
-        raise UserError(f"None of the slices can be decoded ({skipped[0].reason})")
+        raise UserError(f"None of the slices can be decoded: {skipped[0].reason}")
     check_positions(kept, gaps=True)
     return Series(kept, skipped)
 

@@ -6,6 +6,7 @@ No text of pydicom reaches the user: its warnings and errors may quote a patient
 from __future__ import annotations
 
 import logging
+import lzma
 import struct
 import unicodedata
 import warnings
@@ -31,6 +32,9 @@ from pydicom.uid import (
 from quietct.errors import UserError
 
 MIB = 1 << 20
+UNCOMPRESSED = (
+    ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian,
+)  # fmt: skip
 LONGEST_ATTRIBUTE = 256 * MIB  # the descriptions of a few thousand frames need a few
 PREAMBLE, MARK = 128, b"DICM"
 UNDEFINED_LENGTH, ITEM = 0xFFFFFFFF, b"\xfe\xff\x00\xe0"
@@ -197,11 +201,11 @@ def read_header(file: IO[bytes], size: int, name: str, tags: list[int]) -> Heade
         dataset = read_partial(safe, _at_pixels, LONGEST_ATTRIBUTE, specific_tags=tags)  # type: ignore[arg-type]
         start, length = _pixel_data(safe, dataset)
         syntax = DeflatedExplicitVRLittleEndian if safe.deflated else _syntax(dataset)
-        cut = length == UNDEFINED_LENGTH and syntax.is_encapsulated and not _all_there(safe)
+        cut = length == UNDEFINED_LENGTH and syntax not in UNCOMPRESSED and not _all_there(safe)
         return Header(dataset, _sop_class(dataset), syntax, start, length, safe.size, cut)
     except InvalidDicomError:
         return None
-    except (UserError, BadZipFile, zlib.error):
+    except (UserError, BadZipFile, zlib.error, lzma.LZMAError):
         raise
     except Exception as error:  # pydicom raises almost anything on damaged files
         if isinstance(error, OSError) and error.errno is not None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
+from pydicom.uid import ExplicitVRBigEndian
 
 from quietct.ct.dicom.header import BoundedFile, bounded, quiet_pydicom
 from quietct.ct.dicom.images import Image
@@ -128,7 +129,7 @@ def _hounsfield(image: Image, stored: np.ndarray) -> np.ndarray:
     if table is not None:
         dataset = Dataset()
         dataset.ModalityLUTSequence = [table]
-        dataset.set_original_encoding(False, image.syntax.is_little_endian)
+        dataset.set_original_encoding(False, image.syntax != ExplicitVRBigEndian)
         return apply_modality_lut(stored.astype(np.int32), dataset).astype(np.int32)
     slope, intercept = image.number("RescaleSlope") or 1.0, image.number("RescaleIntercept") or 0.0
     if slope.is_integer() and intercept.is_integer() and abs(slope) * 65536 + abs(intercept) < 2**31:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import lzma
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+UNPACKING = (BadZipFile, zlib.error, lzma.LZMAError, EOFError)  # what a damaged archive ends in
 # Words in the values of Image Type, Frame Type and their like (PS3.3 C.7.6.1.1.2, C.8.16.1) and of scanners' makers.
 LOCALIZER = {"LOCALIZER", "SCOUT"}
 NO_SLICE = {
@@ -157,7 +159,7 @@ def choose_series(
         except UserError as error:
             left_out.leave_out(image.file, error)
     if not images:
-        raise UserError(f"{place} contains no usable slice of the series ({left_out.skipped[0].reason})")
+        raise UserError(f"{place} contains no usable slice of the series: {left_out.skipped[0].reason}")
     images = _once(images)
     check_same(images)
     images = in_order(images)
@@ -179,8 +181,8 @@ def _slices(files: Iterable[Entry], place: str, left_out: Unusable) -> list[Imag
             with file.open() as stream:
                 images = read_images(stream, file.size, file.name)
         except OSError as error:
-            left_out.leave_out(file.name, UserError(f"{file.name} cannot be read ({error.strerror})."))
-        except (UserError, BadZipFile, zlib.error) as error:
+            left_out.leave_out(file.name, UserError(f"{file.name} cannot be read ({error.strerror or 'damaged'})."))
+        except (UserError, *UNPACKING) as error:
             left_out.leave_out(file.name, error)
         else:
             kept = [image for image in images or [] if not _is(image, LOCALIZER) and not _is_derived(image, NO_SLICE)]

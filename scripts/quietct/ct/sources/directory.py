@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from quietct.ct.dicom.dicomdir import listed_files
 from quietct.ct.dicom.header import MIB, clean_text
-from quietct.ct.dicom.series import Entry, choose_series, entries, entry
+from quietct.ct.dicom.series import UNPACKING, Entry, choose_series, entries, entry
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -66,13 +66,14 @@ def fetch(
 
 
 def _copy(file: Entry, path: Path, must: bool) -> None:
-    try:
-        with file.open() as source, open(path, "xb") as copy:
-            shutil.copyfileobj(source, copy, MIB)
-    except (zipfile.BadZipFile, zlib.error, PermissionError):
-        if must:
-            raise
-        path.unlink(missing_ok=True)
+    with open(path, "xb") as copy:
+        try:
+            with file.open() as source:
+                shutil.copyfileobj(source, copy, MIB)
+        except (*UNPACKING, OSError) as error:
+            if must or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+                raise
+            path.unlink()
 
 
 @contextmanager
@@ -84,7 +85,7 @@ def _opened(location: Path) -> Iterator[list[Entry]]:
         try:
             with zipfile.ZipFile(location) as archive:
                 yield _members(archive, location)
-        except (zipfile.BadZipFile, zlib.error, EOFError):
+        except UNPACKING:
             raise UserError(f"{location} is not a readable .zip file. Copy or export it again.") from None
         except (NotImplementedError, RuntimeError):  # unknown compression, or a password
             raise UserError(
@@ -114,5 +115,12 @@ def _members(archive: zipfile.ZipFile, location: Path) -> list[Entry]:
     for member in members:
         k = seen[member.filename] = seen.get(member.filename, -1) + 1
         name = f"{location}:{clean_text(member.filename)}" + f" ({k})" * (k > 0)
-        files.append(Entry(name, member.file_size, partial(archive.open, member)))
+        files.append(Entry(name, member.file_size, partial(_open_member, archive, member)))
     return files
+
+
+def _open_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> IO[bytes]:
+    try:
+        return archive.open(member)
+    except (OSError, ValueError) as error:  # an impossible place in the archive
+        raise zipfile.BadZipFile from error
