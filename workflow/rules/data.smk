@@ -28,7 +28,7 @@ rule fetch_series:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
+        mem_mb=500,
         runtime=get_fetch_minutes,
         downloads=get_downloads,
         bandwidth_mbit=get_bandwidth,
