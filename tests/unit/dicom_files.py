@@ -8,6 +8,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from quietct.ct.dicom import pixels
 from quietct.ct.dicom.checks import check_image
+from quietct.ct.dicom.decoding import DecodingProcess
 from quietct.ct.dicom.images import read_images
 
 SERIES = "1.2.3.4"
@@ -82,5 +83,5 @@ def read_slice(path, frame=0):
     """HU and padding of one slice of a file."""
     image = images_of(path)[frame]
     check_image(image)
-    with pixels.opened(path) as file:
-        return pixels.read_slice(image, file)
+    with pixels.opened(path) as file, DecodingProcess() as process:
+        return pixels.read_slice(image, file, process)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from quietct.ct.dicom.checks import check_positions, gantry_tilt
+from quietct.ct.dicom.decoding import DecodingProcess
 from quietct.ct.dicom.header import quiet_pydicom
 from quietct.ct.dicom.images import Image
 from quietct.ct.dicom.pixels import opened, read_slice
@@ -70,43 +71,44 @@ def convert_series(
     low, high = (int(np.rint(np.clip(end, HU_MIN, HU_MAX))) for end in clip_hu or (HU_MIN, HU_MAX))
     padded = 0
 
-    def slices() -> Iterator[np.ndarray]:
+    def slices(process: DecodingProcess) -> Iterator[np.ndarray]:
         nonlocal padded
         one = np.empty(shape[1:], np.int16)
-        for hu, padding in _pixels(images):
+        for hu, padding in _pixels(images, process):
             if padding is not None:
                 padded += int(np.count_nonzero(padding))
             if hu.dtype.kind == "f":
                 np.rint(hu, out=hu)
             yield np.clip(hu, low, high, out=one, casting="unsafe")
 
-    with quiet_pydicom():
-        write_volume(volume_path, shape, slices())
+    with quiet_pydicom(), DecodingProcess() as process:
+        write_volume(volume_path, shape, slices(process))
     info = series_info(images, series.skipped)
     write_info(info_path, info | {"shape": list(shape), "padded_pixels": padded})
     logger.info("%s: %d slices of %d x %d, %d padded pixels", dicom_dir, *shape, padded)
 
 
-def _pixels(images: list[Image]) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def _pixels(images: list[Image], process: DecodingProcess) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
     for path, of_file in groupby(images, key=lambda image: image.file):
         with opened(path) as file:
             for image in of_file:
-                yield read_slice(image, file)
+                yield read_slice(image, file, process)
 
 
 def _decodable(series: Series, n_slices: int | None) -> Series:
     """Leave out the slices whose pixels cannot be decoded; how many remain must be known before any is written."""
     kept: list[Image] = []
     skipped = list(series.skipped)
-    for image in series.images:
-        if len(kept) == n_slices:
-            break
-        try:
-            next(_pixels([image]))
-            kept.append(image)
-        except UserError as error:
-            logger.warning("Left out: %s", error)
-            skipped.append(Skipped(image.file, str(error)))
+    with DecodingProcess() as process:
+        for image in series.images:
+            if len(kept) == n_slices:
+                break
+            try:
+                next(_pixels([image], process))
+                kept.append(image)
+            except UserError as error:
+                logger.warning("Left out: %s", error)
+                skipped.append(Skipped(image.file, str(error)))
     if not kept:
         raise UserError(f"None of the slices can be decoded: {skipped[0].reason}")
     check_positions(kept, gaps=True)

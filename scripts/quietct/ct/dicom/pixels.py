@@ -12,7 +12,8 @@ from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
 from pydicom.uid import ExplicitVRBigEndian
 
-from quietct.ct.dicom.header import BoundedFile, bounded, quiet_pydicom
+from quietct.ct.dicom.decoding import DecodingError, DecodingProcess
+from quietct.ct.dicom.header import UNCOMPRESSED, BoundedFile, bounded, quiet_pydicom
 from quietct.ct.dicom.images import Image
 from quietct.errors import UserError
 
@@ -31,7 +32,7 @@ def opened(path: str | Path) -> Iterator[BoundedFile]:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from None
 
 
-def read_slice(image: Image, file: BoundedFile) -> tuple[np.ndarray, np.ndarray | None]:
+def read_slice(image: Image, file: BoundedFile, process: DecodingProcess) -> tuple[np.ndarray, np.ndarray | None]:
     """Decode the pixels of one slice.
 
     Parameters
@@ -40,6 +41,8 @@ def read_slice(image: Image, file: BoundedFile) -> tuple[np.ndarray, np.ndarray 
         A slice that passed `quietct.ct.dicom.checks.check_image`.
     file : BoundedFile
         Its file, from `opened`.
+    process : DecodingProcess
+        Decodes compressed pixels.
 
     Returns
     -------
@@ -53,7 +56,7 @@ def read_slice(image: Image, file: BoundedFile) -> tuple[np.ndarray, np.ndarray 
     UserError
         If the pixels cannot be decoded.
     """
-    stored = _decoded(image, file)
+    stored = _decoded(image, file, process)
     values = _used_bits(image, stored)
     padding = _padding(image, stored)
     if padding is not None and values is not stored:
@@ -67,7 +70,7 @@ def read_slice(image: Image, file: BoundedFile) -> tuple[np.ndarray, np.ndarray 
     return hu, padding
 
 
-def _decoded(image: Image, file: BoundedFile) -> np.ndarray:
+def _decoded(image: Image, file: BoundedFile, process: DecodingProcess) -> np.ndarray:
     options: dict[str, Any] = {
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
@@ -84,16 +87,22 @@ def _decoded(image: Image, file: BoundedFile) -> np.ndarray:
     }
     if image.offsets:
         options["extended_offsets"] = image.offsets
+    if image.syntax not in UNCOMPRESSED:
+        try:
+            return process.decode(image.file, image.start or 0, image.syntax, image.frame, options)
+        except DecodingError:
+            raise UserError(
+                f"The pixels of {image.name} ({image.syntax.name}) cannot be decoded: they are damaged, or their "
+                "decoder is not installed (pip install python-gdcm). Fetch the file again, or export the series "
+                "uncompressed."
+            ) from None
     try:
         with quiet_pydicom():
             file.seek(image.start or 0)
             array, _ = get_decoder(image.syntax).as_array(file, index=image.frame, raw=True, **options)  # type: ignore[arg-type]
             return array
-    except Exception:  # each decoder raises its own kinds, and their texts may quote what they found
-        raise UserError(
-            f"The pixels of {image.name} ({image.syntax.name}) cannot be decoded: they are damaged, or their decoder "
-            "is not installed (pip install python-gdcm). Fetch the file again, or export the series uncompressed."
-        ) from None
+    except Exception:  # its text may quote what it found
+        raise UserError(f"The pixels of {image.name} are damaged. Fetch it again.") from None
 
 
 def _used_bits(image: Image, stored: np.ndarray) -> np.ndarray:
