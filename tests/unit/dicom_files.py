@@ -3,8 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.sequence import Sequence
+from pydicom.uid import CTImageStorage, EnhancedCTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from quietct.ct.dicom import pixels
 from quietct.ct.dicom.checks import check_image
@@ -70,6 +71,59 @@ def write_series(folder, heights=(0.0, 3.0, 6.0), **attributes):
     for k, z in enumerate(heights):
         write_slice(Path(folder) / f"{k}.dcm", z, np.full((6, 4), 1024 + round(z), np.uint16), **attributes)
     return Path(folder)
+
+
+def item(**attributes):
+    """A sequence of one item."""
+    ds = Dataset()
+    for keyword, value in attributes.items():
+        setattr(ds, keyword, value)
+    return Sequence([ds])
+
+
+FRAME_TYPE = {
+    "PixelPresentation": "MONOCHROME",
+    "VolumetricProperties": "VOLUME",
+    "VolumeBasedCalculationTechnique": "NONE",
+}
+
+
+def make_enhanced(frames, shared=None, **attributes):
+    """An Enhanced CT of (z, stored values, groups of its own) per frame; `shared` groups beside the usual ones."""
+    ds = make_slice(0, frames[0][1], SOPClassUID=EnhancedCTImageStorage, **attributes)
+    for keyword in (
+        "ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "ConvolutionKernel",
+        "RescaleSlope", "RescaleIntercept", "RescaleType",
+    ):  # fmt: skip
+        if keyword in ds:
+            del ds[keyword]
+    kind = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
+    ds.ImageType = kind
+    for keyword, value in FRAME_TYPE.items():
+        setattr(ds, keyword, value)
+    ds.NumberOfFrames = len(frames)
+    ds.PixelData = b"".join(np.ascontiguousarray(stored).tobytes() for _, stored, _ in frames)
+    groups = {
+        "PixelMeasuresSequence": item(PixelSpacing=[0.7, 0.8], SliceThickness=3),
+        "PlaneOrientationSequence": item(ImageOrientationPatient=[1, 0, 0, 0, 1, 0]),
+        "PixelValueTransformationSequence": item(RescaleIntercept=-1024, RescaleSlope=1, RescaleType="HU"),
+        "CTImageFrameTypeSequence": item(FrameType=kind, **FRAME_TYPE),
+        "CTReconstructionSequence": item(ConvolutionKernel="B40f"),
+        "CTXRayDetailsSequence": item(KVP=120),
+    } | (shared or {})
+    ds.SharedFunctionalGroupsSequence = item(**{name: group for name, group in groups.items() if group is not None})
+    ds.PerFrameFunctionalGroupsSequence = Sequence(
+        item(
+            **{
+                "FrameContentSequence": item(FrameAcquisitionNumber=1, StackID="1", InStackPositionNumber=k + 1),
+                "PlanePositionSequence": item(ImagePositionPatient=[-100, -100, z]),
+                "CTExposureSequence": item(ExposureInmAs=25.0 + k),
+            }
+            | own
+        )[0]
+        for k, (z, _, own) in enumerate(frames)
+    )
+    return ds
 
 
 def images_of(path):
