@@ -167,7 +167,7 @@ def check_positions(series: list[Image], gaps: bool = False) -> None:
             f"Two slices lie at the same position, {at[k]:.2f} mm: {series[k].name} and {series[k + 1].name}. "
             + (_acquisitions(series) or "Keep the files of one acquisition only.")
         )
-    usual = float(np.median(steps))
+    usual = float(np.percentile(steps, 50, method="lower"))  # of two steps the shorter one: the other has a gap
     if steps.max() > 1.5 * usual:
         k = int(np.argmax(steps))
         missing = (

@@ -127,7 +127,7 @@ def series_info(images: list[Image], skipped: list[Skipped]) -> dict[str, Any]:
         "series_description": first.text("SeriesDescription"),
         "spacing_mm": first.numbers("PixelSpacing", 2).tolist(),
         "z_mm": [round(image.position, 6) for image in images],
-        "step_mm": [round(float(f(steps)), 6) for f in (np.min, np.median, np.max)] if len(steps) else None,
+        "step_mm": np.quantile(steps, (0, 0.5, 1), method="lower").round(6).tolist() if len(steps) else None,
         "gantry_tilt_deg": gantry_tilt(images),
         "orientation": first.numbers("ImageOrientationPatient", 6).tolist(),
         "slice_thickness_mm": first.number("SliceThickness"),

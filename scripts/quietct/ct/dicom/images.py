@@ -178,7 +178,8 @@ def _read_images(file: IO[bytes], size: int, name: str) -> list[Image] | None:
         written = str(header.dataset.file_meta.get("MediaStorageSOPClassUID") or header.sop_class)
         if header.sop_class != written and {header.sop_class, written} & {CTImageStorage, *MULTI_FRAME}:
             raise UserError(f"{name} is a damaged DICOM file (it contradicts itself). Replace or remove it.")
-        if not header.sop_class:
+        known = UID(header.sop_class).name != header.sop_class
+        if not known and not header.dataset.get("SeriesInstanceUID"):
             raise UserError(f"{name} is a damaged DICOM file (cut off in its header). Replace or remove it.")
         if header.sop_class not in (CTImageStorage, *MULTI_FRAME):
             return []

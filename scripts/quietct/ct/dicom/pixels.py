@@ -46,7 +46,7 @@ def read_slice(image: Image, file: BoundedFile, process: DecodingProcess) -> tup
 
     Returns
     -------
-    hu : ndarray of int32 or float64 (rows, columns)
+    hu : ndarray of int16, int32 or float64 (rows, columns)
         Stored values through the slice's own scale, -1024 where the scanner padded; whole numbers stay whole.
     padding : ndarray of bool (rows, columns), or None
         Where it padded; None if the file knows no padding.
@@ -142,7 +142,10 @@ def _hounsfield(image: Image, stored: np.ndarray) -> np.ndarray:
         return apply_modality_lut(stored.astype(np.int32), dataset).astype(np.int32)
     slope, intercept = image.number("RescaleSlope") or 1.0, image.number("RescaleIntercept") or 0.0
     if slope.is_integer() and intercept.is_integer() and abs(slope) * 65536 + abs(intercept) < 2**31:
-        hu = stored.astype(np.int32)
+        ends = [float(end) * slope + intercept for end in (stored.min(), stored.max())]
+        # Where nothing is out of range in the end, 16 bits may overflow on the way.
+        narrow = all(-32768 <= value <= 32767 for value in (*ends, slope, intercept))
+        hu: np.ndarray = stored.astype(np.int16 if narrow else np.int32)
         if slope != 1:
             hu *= int(slope)
         hu += int(intercept)
