@@ -107,6 +107,8 @@ def take_turns(folder: Path, rounds: int) -> dict[str, float]:
     turns: dict[str, list[float]] = {name: [] for name in READERS}
     for _ in range(1 + rounds):
         for name, read in READERS.items():
+            for old in folder.glob("volume.*"):
+                old.unlink()
             start = time.perf_counter()
             read(folder)
             turns[name].append(time.perf_counter() - start)
