@@ -1,6 +1,7 @@
 """Source `idc`: a series from the public buckets of the NCI Imaging Data Commons, without an account.
 
-Plain HTTPS: s5cmd TODO.
+Over plain HTTPS, not by s5cmd 2.3: that takes wrong bytes and web pages for images, waits for a silent server for ever,
+and begins a file anew after a kill.
 """
 
 from __future__ import annotations
