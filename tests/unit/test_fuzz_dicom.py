@@ -141,7 +141,7 @@ def test_a_damaged_slice_spoils_neither_the_others_nor_the_volume(outcome, kind)
             if stop == len(valid[1]) and not new:
                 # Cut off. At its very end a compressed file has padding and a delimiter.
                 lost = start < (pixels.stop if kind in NATIVE else stop - 10)
-                assert len(hu) == 2 if lost else np.array_equal(hu, HU)
+                assert len(hu) == 2 or (not lost and np.array_equal(hu, HU))
 
     check()
 

@@ -139,6 +139,8 @@ def _same(a: Any, b: Any, tolerance: float) -> bool:
 
 
 def _shown(value: Any) -> str:
+    if value is MALFORMED:
+        return "unreadable"
     return clean_text(value if isinstance(value, (str, tuple)) else str(value)) or "empty"
 
 

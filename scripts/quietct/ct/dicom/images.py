@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -245,14 +246,26 @@ def _converted(element: RawDataElement, encoding: str | tuple[str, ...]) -> Any:
         return MALFORMED
 
 
+def _holds_elements(text: str) -> bool:
+    """Whether a wrong length made other elements a part of this one; they may be about the patient.
+
+    The tag and length of an element have three bytes and more that no text has. A single one is a slip of a scanner:
+    720 series of Phantom_FDA have it in their description.
+    """
+    return sum(unicodedata.category(character) == "Cc" for character in text.rstrip("\0 ")) > 2
+
+
 def _plain(value: Any) -> Any:
     """Turn a value into a plain number, text or tuple, without what pydicom keeps beside it."""
     if isinstance(value, Sequence):
         return value[0] if value else None
     if isinstance(value, (MultiValue, list)):
-        return tuple(_plain(part) for part in value)
+        parts = tuple(_plain(part) for part in value)
+        return MALFORMED if any(part is MALFORMED for part in parts) else parts
     if value is None or value == "":
         return None
+    if isinstance(value, str) and _holds_elements(value):
+        return MALFORMED
     for kind in (int, float, str):
         if isinstance(value, kind):
             return kind(value)
