@@ -4,8 +4,6 @@ import datetime
 import email.utils
 import hashlib
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -14,6 +12,7 @@ import time
 import numpy as np
 import pytest
 from faulty_server import PAGE, Fault, FaultyServer, wait_for
+from network import ForwardProxy, TlsServer, closed_port
 
 from quietct.ct.sources.download import CHUNK, Policy, RefusedError, StoppedError, fetch_file, get_text, new_session
 from quietct.ct.sources.retries import retry_after_s
@@ -47,12 +46,6 @@ def fetch(server, tmp_path):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
-
-
-def closed_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def test_a_file_arrives_and_its_bytes_are_counted(fetch):
@@ -365,42 +358,6 @@ def test_a_proxy_named_in_the_environment_is_used(server, fetch, monkeypatch, tm
     assert "secret" not in str(caught.value)
 
 
-class ForwardProxy:
-    """A forward proxy for plain HTTP that remembers what it was asked for."""
-
-    def __enter__(self):
-        self.asked = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-        return self
-
-    def __exit__(self, *error):
-        self.listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._forward, args=(client,), daemon=True).start()
-
-    def _forward(self, client):
-        with client:
-            request = b""
-            while b"\r\n\r\n" not in request:
-                request += client.recv(1 << 16)
-            line, rest = request.split(b"\r\n", 1)
-            url = line.split()[1].decode()
-            self.asked.append(url)
-            host, path = url.removeprefix("http://").split("/", 1)
-            with socket.create_connection(tuple(host.split(":"))) as upstream:
-                upstream.sendall(f"GET /{path} HTTP/1.0\r\n".encode() + rest)
-                while piece := upstream.recv(1 << 16):
-                    client.sendall(piece)
-
-
 def test_a_certificate_must_be_trusted_and_can_be_named(tmp_path, monkeypatch):
     with TlsServer(tmp_path) as server:
         with new_session() as session, pytest.raises(UserError, match="no certificate that this machine trusts"):
@@ -412,40 +369,6 @@ def test_a_certificate_must_be_trusted_and_can_be_named(tmp_path, monkeypatch):
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "nowhere.pem"))
         with new_session() as session, pytest.raises(UserError, match="REQUESTS_CA_BUNDLE"):
             fetch_file(session, server.url, tmp_path / "b", QUICK)
-
-
-class TlsServer:
-    """`openssl s_server` with a certificate of its own; it serves the file `hello`."""
-
-    def __init__(self, folder):
-        self.folder = folder
-
-    def __enter__(self):
-        if shutil.which("openssl") is None:
-            pytest.skip("openssl is missing: apt-get install openssl")
-        (self.folder / "hello").write_bytes(b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello")
-        make = "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1 -addext subjectAltName=IP:127.0.0.1"
-        subprocess.run(
-            ["openssl", *make.split(), "-keyout", "key.pem", "-out", "certificate.pem"],
-            cwd=self.folder, check=True, capture_output=True,
-        )  # fmt: skip
-        port = closed_port()
-        self.process = subprocess.Popen(
-            ["openssl", "s_server", "-accept", str(port), "-key", "key.pem", "-cert", "certificate.pem", "-HTTP"],
-            cwd=self.folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        self.url = f"https://127.0.0.1:{port}/hello"
-
-        def listens():
-            with socket.socket() as client:
-                return client.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_for(listens)
-        return self
-
-    def __exit__(self, *error):
-        self.process.kill()
-        self.process.wait()
 
 
 MEASURE = """
