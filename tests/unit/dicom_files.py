@@ -137,5 +137,5 @@ def read_slice(path, frame=0):
     """HU and padding of one slice of a file."""
     image = images_of(path)[frame]
     check_image(image)
-    with pixels.opened(path) as file, DecodingProcess() as process:
+    with pixels.opened(image) as file, DecodingProcess() as process:
         return pixels.read_slice(image, file, process)

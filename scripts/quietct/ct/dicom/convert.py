@@ -89,9 +89,10 @@ def convert_series(
 
 
 def _pixels(images: list[Image], process: DecodingProcess) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    for path, of_file in groupby(images, key=lambda image: image.file):
-        with opened(path) as file:
-            for image in of_file:
+    for _, of_file in groupby(images, key=lambda image: image.file):
+        first = next(of_file)
+        with opened(first) as file:
+            for image in (first, *of_file):
                 yield read_slice(image, file, process)
 
 

@@ -12,7 +12,7 @@ from typing import IO, Any
 import numpy as np
 from pydicom import Dataset, Sequence
 from pydicom.datadict import tag_for_keyword
-from pydicom.dataelem import RawDataElement, convert_raw_data_element
+from pydicom.dataelem import DataElement, RawDataElement, convert_raw_data_element
 from pydicom.multival import MultiValue
 from pydicom.uid import UID, CTImageStorage, EnhancedCTImageStorage, LegacyConvertedEnhancedCTImageStorage
 
@@ -41,6 +41,7 @@ GROUPS = (
     "UnassignedSharedConvertedAttributesSequence",
 )  # fmt: skip
 REMEMBERED = 1024  # bytes; longer values are not kept for the next slice
+VALUES = {keyword: TAGS[keyword] for keyword in KEYWORDS}
 MALFORMED = object()  # what is there but cannot be read as what it should be
 
 
@@ -218,21 +219,18 @@ def _groups(item: Dataset) -> list[Dataset]:
 
 def _values(levels: list[Dataset]) -> dict[str, Any]:
     """Give the attributes from the first of several data sets that has each."""
-    values: dict[str, Any] = {}
-    for keyword in KEYWORDS:
-        tag = TAGS[keyword]
-        level = next((level for level in levels if tag in level), None)
-        values[keyword] = None if level is None else _value(level, tag)
-    return values
+    elements: dict[int, tuple[Any, Dataset]] = {}
+    for level in reversed(levels):
+        elements |= {int(element.tag): (element, level) for element in level.elements()}
+    return {keyword: _value(*elements[tag]) if tag in elements else None for keyword, tag in VALUES.items()}
 
 
-def _value(dataset: Dataset, tag: int) -> Any:
-    element: Any = dataset.get_item(tag)
+def _value(element: DataElement | RawDataElement, dataset: Dataset) -> Any:
     if isinstance(element, RawDataElement) and element.value is not None and len(element.value) < REMEMBERED:
         encoding = dataset.original_character_set
         return _converted(element._replace(value_tell=0), encoding if isinstance(encoding, str) else tuple(encoding))
     try:
-        return _plain(dataset[tag].value)
+        return _plain(dataset[element.tag].value)
     except Exception:  # its text quotes the value
         return MALFORMED
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import ExplicitVRBigEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from quietct.ct.dicom.decoding import DecodingError, DecodingProcess
 from quietct.ct.dicom.header import UNCOMPRESSED, BoundedFile, bounded, quiet_pydicom
@@ -21,15 +21,17 @@ PADDING_HU = -1024
 
 
 @contextmanager
-def opened(path: str | Path) -> Iterator[BoundedFile]:
-    """Open a file whose pixels are to be read, inflated where it is deflated."""
+def opened(image: Image) -> Iterator[BoundedFile]:
+    """Open the file of a slice, inflated where it is deflated."""
     try:
-        with open(path, "rb") as file:
-            yield bounded(file, Path(path).stat().st_size, str(path))
+        with open(image.file, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            deflated = image.syntax == DeflatedExplicitVRLittleEndian
+            yield bounded(file, size, image.file) if deflated else BoundedFile(file, size)
     except OSError as error:
         if error.filename is None:  # not of this file
             raise
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from None
+        raise UserError(f"{image.file} cannot be read ({error.strerror}).") from None
 
 
 def read_slice(image: Image, file: BoundedFile, process: DecodingProcess) -> tuple[np.ndarray, np.ndarray | None]:
