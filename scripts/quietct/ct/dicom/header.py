@@ -144,7 +144,7 @@ def bounded(file: IO[bytes], size: int, name: str) -> BoundedFile:
                 "128 bytes. Rewrite it (for example with dcmconv of DCMTK) or remove it."
             )
         raise InvalidDicomError
-    meta = read_dataset(safe, False, True, stop_when=_past_meta)  # type: ignore[arg-type]
+    meta = read_dataset(safe, False, True, stop_when=_past_meta, specific_tags=[0x00020010])  # type: ignore[arg-type]
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         safe.seek(0)
         return safe
@@ -261,4 +261,6 @@ def clean_text(value: Any) -> str | None:
     if value is None:
         return None
     text = value if isinstance(value, str) else "\\".join(str(part) for part in value)
-    return "".join(c for c in text if unicodedata.category(c)[0] != "C").strip() or None
+    if not text.isprintable():  # most is
+        text = "".join(c for c in text if unicodedata.category(c)[0] != "C")
+    return text.strip() or None

@@ -152,4 +152,6 @@ def _hounsfield(image: Image, stored: np.ndarray) -> np.ndarray:
             hu *= int(slope)
         hu += int(intercept)
         return hu
-    return stored * slope + intercept
+    scaled: np.ndarray = stored * slope
+    scaled += intercept
+    return scaled
