@@ -5,16 +5,21 @@ values; those are gdcmconv's.
 """
 
 import json
+import multiprocessing
+import os
 import shutil
+import signal
 import subprocess
+import sys
 
 import numpy as np
 import pytest
-from dicom_files import make_slice
+from dicom_files import images_of, make_slice
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 from pydicom.uid import HTJ2KLossless
 
+from quietct.ct.dicom import decoding
 from quietct.ct.dicom.convert import convert_series
 from quietct.errors import UserError
 
@@ -179,3 +184,53 @@ def test_a_cut_off_compressed_file_is_refused(original, recode, converted, comma
     path.write_bytes(path.read_bytes()[:-3000])
     with pytest.raises(UserError, match=r"1\.dcm"):
         converted()
+
+
+def crashing(data):
+    """JPEG-LS data whose frame says that it has no lines; GDCM ends the process that decodes them."""
+    at = data.index(b"\xff\xd8\xff\xf7") + 4
+    return data[:at] + b"\x00\x00\x11" + data[at + 3 :]
+
+
+def test_a_crash_of_a_decoder_is_told_and_spoils_no_other_slice(tmp_path, original, recode, capfd):
+    hu = original("unsigned-12")
+    ds = dcmread(tmp_path / "original.dcm")
+    for k, change in enumerate([bytes, crashing, bytes]):
+        ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = f"1.2.3.{k}"
+        ds.ImagePositionPatient = [0, 0, 3 * k]
+        ds.save_as(tmp_path / "original.dcm")
+        path = recode("dcmcjpls +el", result=f"series/{k + 1}.dcm")
+        path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(UserError, match=r"2\.dcm \(JPEG-LS Lossless Image Compression\) cannot be decoded"):
+        convert_series(tmp_path / "series", tmp_path / "v.npy", tmp_path / "v.json")
+    assert not (tmp_path / "v.npy").exists()
+    convert_series(tmp_path / "series", tmp_path / "v.npy", tmp_path / "v.json", unusable="skip")
+    assert np.array_equal(np.load(tmp_path / "v.npy"), [hu, hu])
+    [skipped] = json.loads((tmp_path / "v.json").read_text())["skipped"]
+    assert skipped["file"].endswith("2.dcm")
+    assert capfd.readouterr().err == ""  # decoders' own texts go nowhere
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGSTOP is POSIX's")
+def test_a_decoder_that_hangs_is_given_up_and_a_new_one_started(monkeypatch, tmp_path, original, recode):
+    original("unsigned-12")
+    recode("dcmcjpls +el")
+    [image] = images_of(tmp_path / "series/1.dcm")
+    options = {
+        "rows": image.whole("Rows"), "columns": image.whole("Columns"), "bits_allocated": 16, "bits_stored": 12,
+        "samples_per_pixel": 1, "photometric_interpretation": "MONOCHROME2", "number_of_frames": 1,
+        "pixel_representation": 0, "pixel_keyword": "PixelData",
+    }  # fmt: skip
+    task = (image.file, image.start, image.syntax, 0, options)
+    with decoding.DecodingProcess() as process:
+        first = process.decode(*task)
+        [child] = multiprocessing.active_children()
+        os.kill(child.pid, signal.SIGSTOP)
+        monkeypatch.setattr(decoding, "SECONDS", 0.2)
+        with pytest.raises(decoding.DecodingError):
+            process.decode(*task)
+        assert not child.is_alive()
+        monkeypatch.setattr(decoding, "SECONDS", 60)
+        assert np.array_equal(process.decode(*task), first)
+    assert not multiprocessing.active_children()
