@@ -173,7 +173,7 @@ def test_a_syntax_without_a_decoder_is_refused_with_what_to_do(original, recode,
     ds = dcmread(path)
     ds.file_meta.TransferSyntaxUID = HTJ2KLossless
     ds.save_as(path)
-    with pytest.raises(UserError, match=r"1\.dcm .*High-Throughput JPEG 2000.* cannot be decoded.* export "):
+    with pytest.raises(UserError, match=r"1\.dcm .*High-Throughput JPEG 2000.* cannot be decoded.* Export "):
         converted()
 
 

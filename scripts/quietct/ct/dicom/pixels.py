@@ -90,13 +90,17 @@ def _decoded(image: Image, file: BoundedFile, process: DecodingProcess) -> np.nd
     if image.offsets:
         options["extended_offsets"] = image.offsets
     if image.syntax not in UNCOMPRESSED:
+        if not _has_decoder(image.syntax):
+            raise UserError(
+                f"The pixels of {image.name} ({image.syntax.name}) cannot be decoded by any installed package. "
+                "Export the series uncompressed, or see which package pydicom wants for it."
+            )
         try:
             return process.decode(image.file, image.start or 0, image.syntax, image.frame, options)
         except DecodingError:
             raise UserError(
-                f"The pixels of {image.name} ({image.syntax.name}) cannot be decoded: they are damaged, or their "
-                "decoder is not installed (pip install python-gdcm). Fetch the file again, or export the series "
-                "uncompressed."
+                f"The pixels of {image.name} ({image.syntax.name}) cannot be decoded; they are damaged. "
+                "Fetch the file again, or export the series uncompressed."
             ) from None
     try:
         with quiet_pydicom():
@@ -105,6 +109,13 @@ def _decoded(image: Image, file: BoundedFile, process: DecodingProcess) -> np.nd
             return array
     except Exception:  # its text may quote what it found
         raise UserError(f"The pixels of {image.name} are damaged. Fetch it again.") from None
+
+
+def _has_decoder(syntax: UID) -> bool:
+    try:
+        return bool(get_decoder(syntax).is_available)
+    except NotImplementedError:  # pydicom knows none, as for films
+        return False
 
 
 def _used_bits(image: Image, stored: np.ndarray) -> np.ndarray:
