@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from pydicom import Dataset
 from pydicom.pixels import apply_modality_lut, get_decoder
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
 from quietct.ct.dicom.decoding import DecodingError, DecodingProcess
 from quietct.ct.dicom.header import UNCOMPRESSED, BoundedFile, bounded, quiet_pydicom
