@@ -18,7 +18,17 @@ from threadpoolctl import threadpool_info
 from quietct import __version__
 from quietct.files import written_whole
 
-PACKAGES = ("numpy", "scipy", "scikit-image", "PyWavelets", "pydicom", "matplotlib", "pillow", "snakemake")
+PACKAGES = (
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "PyWavelets",
+    "pydicom",
+    "python-gdcm",
+    "matplotlib",
+    "pillow",
+    "snakemake",
+)
 
 
 def record_run(record_path: str | Path, config: str) -> None:
