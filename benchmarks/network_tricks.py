@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from layer_tricks import SAMPLES, Comparison, Compute
 from quietct.nn.conv.canvas import Frame
-from quietct.nn.gradients import BatchGradient
+from quietct.nn.gradients import BatchGradient, orient
 from quietct.nn.network import Network, Workspace
 from workloads import NETWORKS
 
@@ -68,6 +68,33 @@ def workers(side: int) -> Iterator[Comparison]:
         yield compare("two processes, not one", samples, side, one, processes)
 
 
+def turning(side: int) -> Iterator[Comparison]:
+    """Turn the kernels and their gradient, or the images."""
+    samples, edge = SAMPLES, 4 * side
+    images = noise((samples, 1, edge, edge))
+    network = Network(NETWORKS["article"])
+    network.parameters[...] = np.random.default_rng(2018).random(network.parameters.size)  # all ReLUs are on
+
+    def as_they_lie(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return images[indices], images[indices]
+
+    def turned(indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return tuple(orient(some, 1, False) for some in as_they_lie(indices))
+
+    with ExitStack() as stack:
+        without, using = (
+            stack.enter_context(BatchGradient(network, {"kind": "mean_squared_error"}, batch, (edge, edge), samples))
+            for batch in (turned, as_they_lie)
+        )
+        yield Comparison(
+            "kernels turned, not images",
+            f"the article's, {samples} of {edge}²",
+            samples * edge**2,
+            lambda: without(np.arange(samples))[1],
+            lambda: using(np.arange(samples), turns=1)[1],
+        )
+
+
 def kernels(side: int) -> Iterator[Comparison]:
     """Multiply by the kernels that OpenBLAS has for this processor, or by those for any one with AVX2."""
     with ExitStack() as stack:
@@ -83,7 +110,7 @@ def kernels(side: int) -> Iterator[Comparison]:
         yield compare("OpenBLAS's own kernels, not AVX2's", SAMPLES, side, without, using)
 
 
-TRICKS = (bands, memory, workers, kernels)
+TRICKS = (bands, memory, workers, turning, kernels)
 
 
 def compare(trick: str, samples: int, side: int, without: Compute, using: Compute) -> Comparison:

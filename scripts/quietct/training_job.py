@@ -75,9 +75,8 @@ class PatchSet:
         file = np.searchsorted(self.starts, indices, side="right") - 1
         images = np.empty((len(indices), 2, *self.patch_shape), np.float32)
         for image, k, index in zip(images, file, indices - self.starts[file], strict=True):
-            image[...] = self.files[k][index]
-        images -= np.float32(self.normalisation["shift_hu"])
-        images /= np.float32(self.normalisation["scale_hu"])
+            np.subtract(self.files[k][index], np.float32(self.normalisation["shift_hu"]), out=image)
+        images *= np.float32(1 / self.normalisation["scale_hu"])  # a division would take twice as long
         return images[:, :1], images[:, 1:]
 
     def digest(self) -> str:
@@ -166,9 +165,9 @@ def train_network(
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])
 
     def observe(epoch: int) -> dict[str, float]:
-        # Weights that are about to diverge can give values beyond any HU.
-        with np.errstate(over="ignore", invalid="ignore"):
-            image = to_int16(np.nan_to_num(inference.denoise_hu(noisy_slice, normalisation)))
+        image = inference.denoise_hu(noisy_slice, normalisation)
+        image[np.isnan(image)] = 0  # weights that are about to diverge can give anything
+        image = to_int16(image)
         if epoch in frames:
             trainer.state.snapshots[epoch] = image
         psnr = psnr_db(image, clean_slice, window_hu)

@@ -25,6 +25,14 @@ STACKS = {
     },
     "wide_first_kernel": {"layers": [{"filters": 6, "kernel": 9}, {"filters": 1, "kernel": 5}]},
     "one_layer": {"layers": [{"filters": 1, "kernel": 3}]},
+    "shortcut": {
+        "layers": [
+            {"filters": 3, "kernel": 3, "padding": "valid"},
+            {"filters": 3, "kernel": 5},
+            {"filters": 1, "kernel": 3, "padding": "full"},
+        ],
+        "residual": True,
+    },
 }
 
 
@@ -136,7 +144,7 @@ def steps(batch, small_micro_batches):
         network, results = random_network(), []
         with BatchGradient(network, MEAN, batch, SHAPE, 20, threads, kind) as batch_gradient:
             for k, size in enumerate((11, 20, 1, 13)):
-                loss, gradient = batch_gradient(np.arange(size), 0.05 * k, turns=2 * k, flip=k % 2 == 1)
+                loss, gradient = batch_gradient(np.arange(size), 0.05 * k, turns=k, flip=k % 2 == 1)
                 network.parameters -= np.float32(0.1) * gradient  # workers must see the new weights
                 results += [loss, gradient.tobytes()]
         return results
@@ -203,23 +211,33 @@ def test_a_patch_larger_than_a_micro_batch_is_taken_alone(batch, monkeypatch):
     np.testing.assert_allclose(alone, together, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize(("turns", "flip"), [(1, False), (2, True), (3, True)])
-def test_oriented_batches_give_the_gradient_of_oriented_images(turns, flip):
-    images = np.random.default_rng(1).standard_normal((2, 3, 1, 8, 8))
-    network = random_network(np.float64)
-    turned = np.rot90(images, turns, axes=(3, 4))
-    turned = np.flip(turned, axis=4) if flip else turned
-    with BatchGradient(network, MEAN, lambda indices: images[:, indices], (8, 8), 3) as batch_gradient:
-        results = batch_gradient(np.arange(3), turns=turns, flip=flip)
-    with BatchGradient(network, MEAN, lambda indices: turned[:, indices], (8, 8), 3) as batch_gradient:
-        expected = batch_gradient(np.arange(3))
-    assert results[0] == expected[0]
-    np.testing.assert_array_equal(results[1], expected[1])
+ORIENTATIONS = [(turns, flip) for turns in range(4) for flip in (False, True)]
+
+
+@pytest.mark.parametrize(("turns", "flip"), ORIENTATIONS)
+def test_orientations_are_those_of_numpy(turns, flip):
+    image = np.arange(24.0).reshape(2, 3, 4)
+    turned = np.rot90(image, turns, axes=(1, 2))
+    np.testing.assert_array_equal(orient(image, turns, flip), np.flip(turned, axis=2) if flip else turned)
 
 
 def test_orientations_are_eight_different_ones():
     image = np.arange(9.0).reshape(1, 1, 3, 3)
-    assert len({orient(image, turns, flip).tobytes() for turns in range(4) for flip in (False, True)}) == 8
+    assert len({orient(image, turns, flip).tobytes() for turns, flip in ORIENTATIONS}) == 8
+
+
+@pytest.mark.parametrize("stack", STACKS)
+@pytest.mark.parametrize(("turns", "flip"), ORIENTATIONS)
+def test_oriented_batches_give_the_gradient_of_oriented_images(turns, flip, stack, images, batch):
+    """Also of images that are not square, and of dilated back-propagation."""
+    network, indices = random_network(np.float64, stack), np.arange(3)
+    turned = np.array([[orient(image, turns, flip) for image in some] for some in images])
+    with BatchGradient(network, MEAN, batch, SHAPE, 3, 2) as batch_gradient:
+        loss, gradient = batch_gradient(indices, 0.3, turns, flip)
+    with BatchGradient(network, MEAN, lambda some: turned[:, some], turned.shape[3:], 3) as batch_gradient:
+        expected_loss, expected = batch_gradient(indices, 0.3)
+    assert loss == pytest.approx(expected_loss, rel=1e-12)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.filterwarnings("error")

@@ -20,7 +20,8 @@ from quietct.nn import gradients
 from quietct.nn.checkpoint import load_network, load_state, save_network, save_state
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Architecture, Network
-from quietct.nn.training import TrainingDivergedError, TrainingState, draw_orientation, snapshot_epochs
+from quietct.nn.training import Trainer, TrainingDivergedError, TrainingState, snapshot_epochs
+from quietct.nn.variants import Variant
 from quietct.training_job import PatchSet, train_network
 
 TRAINING = {
@@ -268,15 +269,20 @@ def test_patch_set_gives_the_pairs_of_all_files_in_order(data):
     np.testing.assert_allclose(clean[:, 0], (pairs[:, 1] - 100.0) / 50, rtol=1e-6)
 
 
-def test_drawn_orientations_reach_all_eight_equally_often():
-    drawn = Counter(draw_orientation((8, 8), np.random.default_rng([7, k])) for k in range(800))
+@pytest.mark.parametrize("augment", [True, False])
+def test_orientations_of_an_epoch_reach_all_eight_equally_often(augment):
+    training = TRAINING | {"augment": augment, "batch_size": 1}
+    architecture = Network(Architecture.from_config(NETWORK))
+    trainer = Trainer(architecture, Variant(), training, 800, None, (8, 8), initialiser={"kind": "he"}, seed=7)
+    drawn = Counter((chance.turns, chance.flip) for chance in trainer._chances(0, 0))
+    if not augment:
+        assert drawn == {(0, False): 800}
+        return
     assert sorted(drawn) == [(turns, flip) for turns in range(4) for flip in (False, True)]
     assert min(drawn.values()) > 70
-
-
-def test_images_that_are_not_square_are_turned_by_half_a_turn_only():
-    drawn = {draw_orientation((4, 6), np.random.default_rng([7, k])) for k in range(60)}
-    assert sorted(drawn) == [(0, False), (0, True), (2, False), (2, True)]
+    # A resumed epoch goes on with the same orientations, another epoch has others.
+    assert list(trainer._chances(0, 790))[3][1:] == list(trainer._chances(0, 0))[793][1:]
+    assert Counter((chance.turns, chance.flip) for chance in trainer._chances(1, 0)) != drawn
 
 
 def test_snapshots_start_dense_and_end_with_the_last_epoch():

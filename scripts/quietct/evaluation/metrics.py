@@ -58,8 +58,12 @@ def psnr_db(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) 
     float
         10 log10(1 / MSE) of the windowed images; infinite where they are equal.
     """
-    error = np.mean((windowed(image, window_hu) - windowed(reference, window_hu)) ** 2)
-    return float(-10.0 * np.log10(error)) if error > 0 else float("inf")
+    low, high = np.float32(
+        window_hu
+    )  # with int16 HU all is float32, in which differences up to 4096 have exact squares
+    error = np.clip(image, low, high) - np.clip(reference, low, high)
+    mean_square = np.square(error).mean(dtype=np.float64) / (high - low) ** 2
+    return float(-10.0 * np.log10(mean_square)) if mean_square > 0 else float("inf")
 
 
 def ssim(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) -> float:

@@ -85,9 +85,9 @@ class BatchGradient:
         self.network, self.loss, self.batch, self.patch_shape = network, loss, batch, patch_shape
         self._shares: dict[int, list[list[MicroBatch]]] = {}  # by number of samples
         slots = len(self._share_out(largest_batch))
-        parameters = network.parameters
-        self._parameters = shared_array(parameters.shape, parameters.dtype)
-        self._gradients = shared_array((slots, parameters.size), parameters.dtype)
+        dtype = network.parameters.dtype
+        self._shared = Network(network.architecture, dtype, shared_array)  # what the workers compute with
+        self._gradients = shared_array((slots, network.parameters.size), dtype)
         self._losses = shared_array((slots,), np.float64)
         self._workspaces: dict[tuple[int, int, int], Workspace] = {}
         self._workers = Workers(self._fill_slots, min(threads, slots), kind)
@@ -113,7 +113,8 @@ class BatchGradient:
         dilation : float
             λ of dilated back-propagation.
         turns, flip : int, bool
-            Orientation of the images, see `orient`.
+            Orientation in which the network sees the images, see `orient`. Not the images are turned but the kernels,
+            the other way round, and their gradient back: the same numbers, and kernels are small.
 
         Returns
         -------
@@ -125,23 +126,32 @@ class BatchGradient:
         WorkerLostError
             If a worker process has been killed or has ended.
         """
-        self._parameters[...] = self.network.parameters
-        self._workers.run((indices, dilation, turns, flip))
+        back = (turns, True) if flip else (-turns, False)
+        self._orient(self.network.parameters, self._shared.parameters, *back)
+        self._workers.run((indices, dilation))
         used = len(self._share_out(len(indices)))
         with np.errstate(over="ignore", invalid="ignore"):
-            return float(self._losses[:used].sum()), self._gradients[:used].sum(axis=0)
+            loss, turned = float(self._losses[:used].sum()), self._gradients[:used].sum(axis=0)
+        gradient = np.empty_like(turned)
+        self._orient(turned, gradient, turns, flip)
+        return loss, gradient
 
-    def _fill_slots(self, worker: int, message: tuple[np.ndarray, float, int, bool]) -> None:
+    def _orient(self, vector: np.ndarray, out: np.ndarray, turns: int, flip: bool) -> None:
+        """Copy a vector of all parameters, or of their gradients, with all kernels turned."""
+        for (weights, bias), (to_weights, to_bias) in zip(
+            self.network.split(vector), self.network.split(out), strict=True
+        ):
+            to_weights[...], to_bias[...] = orient(weights, turns, flip), bias
+
+    def _fill_slots(self, worker: int, message: tuple[np.ndarray, float]) -> None:
         """Compute one worker's shares: number `worker`, `worker` + count, ..."""
-        indices, dilation, turns, flip = message
-        if worker and self._workers.kind == "processes":
-            self.network.parameters[...] = self._parameters
+        indices, dilation = message
         shares = self._share_out(len(indices))
         loss = SquaredError.from_config(self.loss, len(indices) * self.patch_shape[0] * self.patch_shape[1])
         for slot in range(worker, len(shares), self._workers.count):
             self._losses[slot], self._gradients[slot] = 0, 0
             for part in shares[slot]:
-                noisy, clean = (orient(images, turns, flip) for images in self.batch(indices[part.samples]))
+                noisy, clean = self.batch(indices[part.samples])
                 # Each thread has its own error state. What is not finite shows in the loss or the gradient.
                 with np.errstate(over="ignore", invalid="ignore"):
                     value, gradient = self._propagate(worker, noisy, clean, part.strip, loss, dilation)
@@ -171,18 +181,17 @@ class BatchGradient:
         """Return a worker's memory for micro-batches of one size."""
         key = (worker, samples, rows)
         if key not in self._workspaces:
-            self._workspaces[key] = Workspace(self.network, samples, rows, self.patch_shape[1])
+            self._workspaces[key] = Workspace(self._shared, samples, rows, self.patch_shape[1])
         return self._workspaces[key]
 
 
 def orient(images: np.ndarray, turns: int, flip: bool) -> np.ndarray:
-    """Turn images by `turns` times 90 degrees, then mirror them left to right if `flip` is set.
+    """Turn images by `turns` times 90 degrees counterclockwise, then mirror them left to right if `flip` is set.
 
     Parameters
     ----------
-    images : ndarray, shape (samples, 1, rows, columns)
+    images : ndarray, shape (..., rows, columns)
     turns : int
-        Even for images that are not square, so that they keep their shape.
     flip : bool
 
     Returns
@@ -190,5 +199,7 @@ def orient(images: np.ndarray, turns: int, flip: bool) -> np.ndarray:
     ndarray
         A view of `images`.
     """
-    turned = np.rot90(images, turns, axes=(2, 3))
-    return turned[:, :, :, ::-1] if flip else turned
+    turned = images.swapaxes(-2, -1)[..., ::-1, :] if turns % 2 else images
+    if turns % 4 >= 2:
+        turned = turned[..., ::-1, ::-1]
+    return turned[..., ::-1] if flip else turned

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -47,7 +48,7 @@ class TiledInference:
         count = max(-(-rows * columns // tile_pixels), min(threads, rows))
         self.tiles = network.architecture.strips(rows, count)
         dtype = network.parameters.dtype
-        self._parameters = shared_array(network.parameters.shape, dtype)
+        self._shared = Network(network.architecture, dtype, shared_array)  # what the workers compute with
         self._image, self._result = shared_array((rows, columns), dtype), shared_array((rows, columns), dtype)
         self._workspaces: dict[tuple[int, int], Workspace] = {}
         self._workers = Workers(self._compute_tiles, min(threads, count), kind)
@@ -79,11 +80,7 @@ class TiledInference:
         WorkerLostError
             If a worker process has been killed or has ended.
         """
-        if image.shape != self._image.shape:
-            raise ValueError(f"the image must have shape {self._image.shape}, not {image.shape}")
-        self._image[...], self._parameters[...] = image, self.network.parameters
-        self._workers.run(None)
-        return self._result.copy()
+        return self._normalised(image, 0, 1)
 
     def denoise_hu(self, hu: np.ndarray, normalisation: Mapping[str, float]) -> np.ndarray:
         """Denoise one image in its own units.
@@ -99,17 +96,25 @@ class TiledInference:
         ndarray, shape (rows, columns)
             HU.
         """
-        shift, scale = np.float32(normalisation["shift_hu"]), np.float32(normalisation["scale_hu"])
-        return self((hu - shift) / scale) * scale + shift
+        return self._normalised(hu, np.float32(normalisation["shift_hu"]), np.float32(normalisation["scale_hu"]))
 
-    def _compute_tiles(self, worker: int, _: object) -> None:
+    def _normalised(self, image: np.ndarray, shift: Any, scale: Any) -> np.ndarray:
+        if image.shape != self._image.shape:
+            raise ValueError(f"the image must have shape {self._image.shape}, not {image.shape}")
+        self._image[...], self._shared.parameters[...] = image, self.network.parameters
+        self._workers.run((shift, scale))
+        return self._result.copy()
+
+    def _compute_tiles(self, worker: int, message: tuple[Any, Any]) -> None:
         """Compute one worker's tiles: number `worker`, `worker` + count, ..."""
-        if worker and self._workers.kind == "processes":
-            self.network.parameters[...] = self._parameters
+        shift, scale = message
         for tile in self.tiles[worker :: self._workers.count]:
             key = (worker, tile.last - tile.first)
             if key not in self._workspaces:
-                self._workspaces[key] = Workspace(self.network, 1, key[1], self._image.shape[1])
+                self._workspaces[key] = Workspace(self._shared, 1, key[1], self._image.shape[1])
             own = slice(tile.start - tile.first, tile.stop - tile.first)
-            output = self._workspaces[key].forward(self._image[None, None, tile.first : tile.last], own)
-            self._result[tile.start : tile.stop] = output[0, 0, own]
+            # Each thread has its own error state. What is not finite shows in the result.
+            with np.errstate(over="ignore", invalid="ignore"):
+                image = (self._image[None, None, tile.first : tile.last] - shift) / scale
+                output = self._workspaces[key].forward(image, own)[0, 0, own]
+                self._result[tile.start : tile.stop] = output * scale + shift

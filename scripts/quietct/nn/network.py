@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,8 @@ class Network:
     architecture : Architecture
     dtype : numpy dtype
         float32, or float64 for checks.
+    new_array : callable
+        Makes an array of zeros of a shape and a dtype, for the parameters: in shared memory, if it is `shared_array`.
 
     Attributes
     ----------
@@ -28,17 +32,19 @@ class Network:
         Views into `parameters`.
     """
 
-    def __init__(self, architecture: Architecture, dtype: Any = np.float32):
+    def __init__(
+        self, architecture: Architecture, dtype: Any = np.float32, new_array: Callable[..., np.ndarray] = np.zeros
+    ):
         self.architecture = architecture
-        size = sum(int(np.prod(shape)) + shape[0] for shape in architecture.weight_shapes)
-        self.parameters = np.zeros(size, dtype)
+        size = sum(prod(shape) + shape[0] for shape in architecture.weight_shapes)
+        self.parameters = new_array((size,), dtype)
         self.layers = self.split(self.parameters)
 
     def split(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """View a vector of all parameters, or of their gradients, as (weights, bias) per layer."""
         layers, start = [], 0
         for shape in self.architecture.weight_shapes:
-            middle = start + int(np.prod(shape))
+            middle = start + prod(shape)
             layers.append((vector[start:middle].reshape(shape), vector[middle : middle + shape[0]]))
             start = middle + shape[0]
         return layers

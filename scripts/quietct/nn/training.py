@@ -207,21 +207,21 @@ class Trainer:
         For some steps at a time: between two gradients, with nothing of it in the processor's cache, the same takes
         five times as long.
         """
-        order = np.arange(self.patches)
+        order, orientations = np.arange(self.patches), np.zeros(self.steps_per_epoch, int)
         if self.settings.get("shuffle", True):
             self._stream(ORDER, epoch).shuffle(order)
-        for first in range(done, self.steps_per_epoch, 64):
-            yield from [self._chance(order, epoch, k) for k in range(first, min(first + 64, self.steps_per_epoch))]
-
-    def _chance(self, order: np.ndarray, epoch: int, k: int) -> Chance:
-        step, size = epoch * self.steps_per_epoch + k, self.settings["batch_size"]
-        turns, flip, noise = 0, False, None
         if self.settings["augment"]:
-            turns, flip = draw_orientation(self.patch_shape, self._stream(AUGMENTATION, step))
+            orientations = self._stream(AUGMENTATION, epoch).integers(8, size=self.steps_per_epoch)
+        for first in range(done, self.steps_per_epoch, 64):
+            steps = range(first, min(first + 64, self.steps_per_epoch))
+            yield from [self._chance(order, int(orientations[k]), epoch, k) for k in steps]
+
+    def _chance(self, order: np.ndarray, orientation: int, epoch: int, k: int) -> Chance:
+        step, size, noise = epoch * self.steps_per_epoch + k, self.settings["batch_size"], None
         if self.variant.gradient_noise:
             noise = self._stream(GRADIENT_NOISE, step)
         # The training set is a memory-mapped file: sorted reads are sequential reads.
-        return Chance(np.sort(order[k * size : (k + 1) * size]), turns, flip, noise)
+        return Chance(np.sort(order[k * size : (k + 1) * size]), orientation % 4, orientation >= 4, noise)
 
     def _step(self, batch_gradient: BatchGradient, chance: Chance, epoch: int) -> tuple[float, dict[str, float]]:
         """Descend once. Returns the loss before the step, and what the history tells about it."""
@@ -246,24 +246,6 @@ class Trainer:
 
     def _stream(self, purpose: int, *address: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, *address])
-
-
-def draw_orientation(shape: tuple[int, int], rng: np.random.Generator) -> tuple[int, bool]:
-    """Choose one of eight orientations, or one of the four that keep the shape of images that are not square.
-
-    Parameters
-    ----------
-    shape : (rows, columns)
-    rng : Generator
-
-    Returns
-    -------
-    turns, flip : int, bool
-        For `quietct.nn.gradients.orient`.
-    """
-    turns, flip = int(rng.integers(4)), bool(rng.integers(2))
-    rows, columns = shape
-    return (turns if rows == columns else turns - turns % 2), flip
 
 
 def snapshot_epochs(epochs: int, count: int) -> list[int]:
