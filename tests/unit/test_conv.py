@@ -269,13 +269,15 @@ def test_delta_of_another_shape_is_refused():
 
 def test_canvas_keeps_images_apart():
     frame, region = Frame(samples=3, rows=6, columns=7, border=2), Region(1, 1, 4, 5)
-    canvas = frame.empty(2, np.float32)
-    frame.body(canvas, region.row_range)[...] = 1
-    frame.images(canvas, region)[...] = 2
-    frame.clear_outside(canvas, region)
-    assert frame.images(canvas, region).min() == 2
-    assert canvas.sum() == frame.images(canvas, region).sum()
-    assert frame.pixel_columns(region).sum() == 3 * 5
+    canvas, rng = frame.empty(2, np.float32), np.random.default_rng(0)
+    block = rng.random((3, 2, frame.width), dtype=np.float32)
+    for row in region.top, region.top + 1:  # some rows, then others
+        frame.deal(block, slice(row, row + 3), region, frame.images(canvas, region))
+    assert frame.images(canvas, region).min() > 0
+    assert np.count_nonzero(canvas) == 3 * 2 * 4 * 5
+    columns = frame.pixel_columns(region)
+    np.testing.assert_array_equal(frame.body(canvas, slice(2, 5))[..., columns], block[..., columns])
+    assert columns.sum() == 3 * 5
 
 
 @pytest.mark.parametrize("samples", [1, 2, 3, 5, 8])

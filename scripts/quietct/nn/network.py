@@ -171,23 +171,20 @@ class Workspace:
 
     def _activate(self, k: int, weights: np.ndarray, bias: np.ndarray, wanted: slice | None) -> None:
         """Compute the output of layer k (from 0): convolution, bias, shortcut, ReLU."""
-        layer, canvas = self.layers[k], self.activations[k + 1]
+        layer, canvas, region = self.layers[k], self.activations[k + 1], self.regions[k + 1]
         shift = self.scratch("shift", len(bias), self.frame.width)
-        np.add(bias[:, None], self.gaps[k + 1] if layer.relu else 0, out=shift)
+        np.add(bias[:, None], self.gaps[k + 1], out=shift)
         if wanted:
-            of_image, region = self.regions[0].top, self.regions[k + 1].row_range
-            wanted = slice(max(wanted.start + of_image, region.start), min(wanted.stop + of_image, region.stop))
+            of_image, own = self.regions[0].top, region.row_range
+            wanted = slice(max(wanted.start + of_image, own.start), min(wanted.stop + of_image, own.stop))
         for rows, block in self.convolutions[k].forward(self.activations[k], weights, wanted):
-            out = self.frame.body(canvas, rows)
             if layer.add is not None:
                 block += self.frame.body(self.activations[layer.add], rows)
+            block += shift
             if layer.relu:
-                block += shift
-                np.clip(block, 0, np.inf, out=out)
+                np.clip(block, 0, np.inf, out=self.frame.body(canvas, rows))
             else:
-                np.add(block, shift, out=out)
-        if not layer.relu:
-            self.frame.clear_outside(canvas, self.regions[k + 1])
+                self.frame.deal(block, rows, region, self.frame.images(canvas, region))
 
     def _hand_on(self, k: int, delta: np.ndarray) -> None:
         """Take a gradient back through the convolution of layer k, and through the ReLU before it."""
@@ -197,14 +194,11 @@ class Workspace:
         for rows, block in self.convolutions[k].input_gradient(delta, weights):
             for shortcut in shortcuts:
                 block += self.frame.body(shortcut, rows)
-            out = self.frame.body(canvas, rows)
             if self.layers[k - 1].relu:
                 # Zero in the gaps too, so that these stay zero.
-                np.multiply(block, self.frame.body(activation, rows) > 0, out=out)
+                np.multiply(block, self.frame.body(activation, rows) > 0, out=self.frame.body(canvas, rows))
             else:
-                out[...] = block
-        if not self.layers[k - 1].relu:
-            self.frame.clear_outside(canvas, self.regions[k])
+                self.frame.deal(block, rows, self.regions[k], self.frame.images(canvas, self.regions[k]))
 
     def _dilate(
         self, k: int, delta: np.ndarray, later: np.ndarray | None, dilation: float

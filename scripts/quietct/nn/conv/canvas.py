@@ -127,7 +127,7 @@ class Frame:
         return canvas[self.border + rows.start : self.border + rows.stop, :, self.border : self.border + self.width]
 
     def deal(self, block: np.ndarray, rows: slice, region: Region, images: np.ndarray) -> None:
-        """Copy computed rows, (rows, channels, width), to where they belong in images in the usual order."""
+        """Copy the pixels of computed rows, (rows, channels, width), to their rows of images in the usual order."""
         _, channels, width = block.shape
         pixels = strided(
             block,
@@ -163,12 +163,6 @@ class Frame:
             (count, self.width // tile, height * channels, tile),
             (channels * columns, tile, columns, 1),
         )
-
-    def clear_outside(self, canvas: np.ndarray, region: Region) -> None:
-        """Put back the zeros around an activation that a computation over the whole width has overwritten."""
-        pixels = self.images(canvas, region).copy()
-        self.body(canvas, region.row_range)[...] = 0
-        self.images(canvas, region)[...] = pixels
 
     def pixel_columns(self, region: Region) -> np.ndarray:
         """Tell which of the computed columns hold pixels: bool, shape (width,)."""
