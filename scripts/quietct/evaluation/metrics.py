@@ -58,9 +58,8 @@ def psnr_db(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) 
     float
         10 log10(1 / MSE) of the windowed images; infinite where they are equal.
     """
-    low, high = np.float32(
-        window_hu
-    )  # with int16 HU all is float32, in which differences up to 4096 have exact squares
+    # With int16 HU all is float32, in which differences up to 4096 have exact squares: half the time of float64.
+    low, high = (np.float32(end) for end in window_hu)
     error = np.clip(image, low, high) - np.clip(reference, low, high)
     mean_square = np.square(error).mean(dtype=np.float64) / (high - low) ** 2
     return float(-10.0 * np.log10(mean_square)) if mean_square > 0 else float("inf")
