@@ -1,6 +1,6 @@
 # make          set up .venv and run the demo
 # make test     set up .venv and run the tests
-# make clean    remove results, logs and fetched series; .venv and your own data stay
+# make clean    remove results, logs and synthetic series; .venv, downloaded series and your own data stay
 # PYTHON=...    the Python (3.11 or newer) that .venv is made with
 
 PYTHON ?= python3
@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf results logs resources/dicom .snakemake report.zip
+	rm -rf results logs .snakemake report.zip resources/dicom/*[!0-9.]*  # UIDs have nothing but digits and points
 
 help:
 	@grep '^# ' Makefile | head -4
