@@ -123,16 +123,22 @@ class NumpyConvolution:
         return self.running.enter_context(Workers(self.share, len(self.parts)))
 
     def share(self, worker: int, backward: bool) -> None:
-        """Do one worker's part, a sample at a time, so that the workspace stays small."""
+        """Do one worker's part, a sample at a time, so that the workspace stays small.
+
+        The step gives back gradients alone. So, as in training, the output of one sample has made room for the next.
+        """
         if worker not in self.workspaces:
             self.workspaces[worker] = LayerWorkspace(1, *self.x.shape[1:], self.weights.shape, "valid", self.x.dtype)
         workspace = self.workspaces[worker]
         self.weight_gradients[worker], self.bias_gradients[worker] = 0, 0
         for k in self.parts[worker]:
-            self.y[k] = workspace.forward(self.x[k : k + 1], self.weights, self.bias)[0]
+            of_sample = self.parts[worker][0] if backward else k
+            y = self.y[of_sample : of_sample + 1]
+            workspace.forward(self.x[k : k + 1], self.weights, self.bias, out=y)
             if backward:
-                x_gradient, weight_gradient, bias_gradient = workspace.backward(self.delta[k : k + 1], self.weights)
-                self.x_gradient[k] = x_gradient[0]
+                _, weight_gradient, bias_gradient = workspace.backward(
+                    self.delta[k : k + 1], self.weights, out=self.x_gradient[k : k + 1]
+                )
                 self.weight_gradients[worker] += weight_gradient
                 self.bias_gradients[worker] += bias_gradient
 

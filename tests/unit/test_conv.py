@@ -197,6 +197,19 @@ def test_workspace_leaks_nothing_from_one_call_into_the_next(name, padding):
         np.testing.assert_array_equal(value, truth)
 
 
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_results_go_where_they_are_wanted(padding):
+    x, weights, bias, delta = random_layer(SHAPES["even_kernel"], padding)
+    workspace = LayerWorkspace(*x.shape, weights.shape, padding, x.dtype)
+    y, x_gradient = np.full_like(delta, np.nan), np.full_like(x, np.nan)
+    assert workspace.forward(x, weights, bias, out=y) is y
+    assert workspace.backward(delta, weights, out=x_gradient)[0] is x_gradient
+    np.testing.assert_array_equal(y, conv2d(x, weights, bias, padding))
+    np.testing.assert_array_equal(x_gradient, conv2d_gradients(x, weights, delta, padding)[0])
+    with pytest.raises(ValueError, match=r"out must have shape .*, not \(1, 1\)"):
+        workspace.forward(x, weights, bias, out=np.zeros((1, 1)))
+
+
 def test_memory_order_and_strides_do_not_matter():
     x, weights, bias, delta = random_layer(SHAPES["redcnn"], "same", np.float32)
     odd = np.repeat(x.transpose(0, 2, 3, 1), 2, axis=1)[:, ::2].transpose(0, 3, 1, 2)

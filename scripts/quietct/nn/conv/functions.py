@@ -58,12 +58,14 @@ class LayerWorkspace:
         self.convolution = Convolution(frame, self.weights_shape, self.source, self.result, Scratch(dtype))
         self.x, self.delta = frame.empty(channels, dtype), frame.empty(filters, dtype)
 
-    def forward(self, x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-        """Convolve; see `conv2d`."""
+    def forward(
+        self, x: np.ndarray, weights: np.ndarray, bias: np.ndarray | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Convolve; see `conv2d`. `out` is where the result goes, a new array if None."""
         self._check("images", x, self.shape)
         self._check("weights", weights, self.weights_shape)
         self.frame.images(self.x, self.source)[...] = x
-        y = np.empty((len(x), len(weights), self.result.rows, self.result.columns), self.dtype)
+        y = self._output(out, (len(x), len(weights), self.result.rows, self.result.columns))
         for rows, block in self.convolution.forward(self.x, weights):
             self.frame.deal(block, rows, self.result, y)
         if bias is not None:
@@ -71,17 +73,25 @@ class LayerWorkspace:
             y += bias[:, None, None]
         return y
 
-    def backward(self, delta: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Back-propagate after `forward`; see `conv2d_gradients`."""
+    def backward(
+        self, delta: np.ndarray, weights: np.ndarray, out: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Back-propagate after `forward`; see `conv2d_gradients`. `out` is where the gradient of x goes."""
         result = self.frame.images(self.delta, self.result)
         self._check("delta", delta, result.shape)
         self._check("weights", weights, self.weights_shape)
         result[...] = delta
-        weight_gradient = self.convolution.weight_gradient(self.x, self.delta)
-        x_gradient = np.empty(self.shape, self.dtype)
+        x_gradient = self._output(out, self.shape)
         for rows, block in self.convolution.input_gradient(self.delta, weights):
             self.frame.deal(block, rows, self.source, x_gradient)
+        weight_gradient = self.convolution.weight_gradient(self.x, self.delta)
         return x_gradient, weight_gradient, delta.sum(axis=(0, 2, 3), dtype=np.float64).astype(self.dtype)
+
+    def _output(self, out: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+        if out is None:
+            return np.empty(shape, self.dtype)
+        self._check("out", out, shape)
+        return out
 
     def _check(self, name: str, array: np.ndarray, shape: tuple[int, ...]) -> None:
         if array.shape != shape:

@@ -67,7 +67,8 @@ class Winograd:
         """Sum delta times window; see `Direct.weight_gradient`. Each step is the adjoint of one in `slide`."""
         filters, channels, height, width = self.shape
         frame, together, points = self.frame, self.rows_together, self.points
-        total = np.zeros((width, points, channels, filters), x.dtype)
+        total = self.scratch("weights", width, points, channels, filters)
+        total[...] = 0
         tile = frame.tile(channels * filters)
         for band in frame.bands(rows, together, self.shape):
             image = self._transform_image(x, band)
@@ -88,8 +89,10 @@ class Winograd:
     def _transform_weights(self, weights: np.ndarray) -> np.ndarray:
         """G weights, for each column of the kernel: (width, points, filters, channels)."""
         filters, channels, height, width = self.shape
-        by_column = weights.transpose(3, 2, 0, 1).reshape(width, height, -1)
-        return (self.of_weights @ by_column).reshape(width, self.points, filters, channels)
+        transformed = self.scratch("weights", width, self.points, filters * channels)
+        for column, out in zip(weights.transpose(3, 2, 0, 1), transformed, strict=True):
+            np.matmul(self.of_weights, column.reshape(height, -1), out=out)
+        return transformed.reshape(width, self.points, filters, channels)
 
     def _transform_image(self, x: np.ndarray, band: slice) -> np.ndarray:
         """Bᵀ image for the rows of a band: (groups, points, channels, canvas columns)."""
