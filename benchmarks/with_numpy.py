@@ -154,4 +154,5 @@ class NumpyConvolution:
 
     def results(self) -> dict[str, list[np.ndarray]]:
         """Give the arrays that each phase computes."""
-        return {"forward": [self.forward()], "forward_backward": list(self.forward_backward())}
+        y = self.forward().copy()  # the other phase writes over some of it
+        return {"forward": [y], "forward_backward": list(self.forward_backward())}
