@@ -4,12 +4,15 @@ import csv
 import json
 import shutil
 import socket
+from io import BytesIO
 
 import numpy as np
 import pytest
 import yaml
 from dicom_files import write_slice
 from faulty_server import Fault, FaultyServer
+from nbia_series import ARCHIVE, OTHER, SERIES, make_images
+from nbia_server import NbiaServer
 from pydicom import dcmread
 
 HEADER = "series\tsource\trole\tlocation\tseries_instance_uid\tn_slices\n"
@@ -52,7 +55,11 @@ def prepare(folder, scans, config, url, **download):
 
 def slices(folder):
     """The pixels of all files in a folder by height, without the package's reader."""
-    images = sorted((dcmread(path) for path in folder.glob("*.dcm")), key=lambda image: image.ImagePositionPatient[2])
+    return slices_of(dcmread(path) for path in folder.glob("*.dcm"))
+
+
+def slices_of(images):
+    images = sorted(images, key=lambda image: image.ImagePositionPatient[2])
     return np.stack([image.pixel_array.astype(int) + int(image.RescaleIntercept) for image in images])
 
 
@@ -129,3 +136,20 @@ def test_without_network_one_sentence_names_the_ways_that_need_none(folder, snak
         outcome = snakemake(folder, TARGETS[0], "--configfile", "ct.yaml")
         assert outcome.status == 0, outcome.text
         assert np.array_equal(np.load(folder / TARGETS[0]), slices(path)[:2])
+
+
+def test_series_of_the_cancer_imaging_archive_become_volumes(folder, snakemake, tiny_config):
+    (folder / "ct.tsv").write_text(
+        f"series\tsource\trole\tseries_instance_uid\na\ttcia\ttrain\t{SERIES}\nb\ttcia\ttest\t{OTHER}\n"
+    )
+    with NbiaServer() as nbia:
+        nbia.series = {uid: make_images(uid, seed=k) for k, uid in enumerate((SERIES, OTHER))}
+        config = {**tiny_config, "series": "ct.tsv", "download": {"tcia_endpoint": nbia.endpoint, "retries": 0}}
+        (folder / "ct.yaml").write_text(yaml.safe_dump(config))
+        targets = ["results/tiny/volumes/a.npy", "results/tiny/volumes/b.npy"]
+        outcome = snakemake(folder, *targets, "--configfile", "ct.yaml")
+        assert outcome.status == 0, outcome.text
+        assert nbia.calls == {ARCHIVE: 2}
+    for uid, target in zip((SERIES, OTHER), targets, strict=True):
+        truth = slices_of(dcmread(BytesIO(data)) for data in nbia.series[uid].values())
+        assert np.array_equal(np.load(folder / target), truth.clip(-32768, 32767))
