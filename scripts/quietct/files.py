@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import glob
 import os
 import shutil
 from collections.abc import Iterator
@@ -38,6 +39,10 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     # The suffix stays the same, because writers such as np.save choose a format by it.
     partial = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
     _remove(partial)  # of a killed process that had the same number
+    for rest in target.parent.glob(f".{glob.escape(target.stem)}.part-*{glob.escape(target.suffix)}"):
+        number = rest.name.removeprefix(f".{target.stem}.part-").removesuffix(target.suffix)
+        if number.isdecimal() and not _is_running(int(number)):
+            _remove(rest)  # of a killed process with another number
     try:
         yield partial
         if target.is_dir() and partial.exists():
@@ -58,3 +63,16 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    """Whether a process with this number exists; where that can't be asked without harm, it counts as running."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)  # sends nothing
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        pass
+    return True

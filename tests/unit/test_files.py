@@ -79,6 +79,18 @@ def test_the_rest_of_a_killed_process_is_in_nobodys_way(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["d", "new"]
 
 
+def test_the_rest_of_any_killed_process_is_swept_and_that_of_a_running_one_is_not(tmp_path):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    killed, running = (tmp_path / f".a.part-{number}.npz" for number in (ended.pid, os.getppid()))
+    killed.write_text("half")
+    running.write_text("half")
+    (tmp_path / ".a.part-of mine.npz").write_text("other")
+    with written_whole(tmp_path / "a.npz") as partial:
+        partial.write_text("whole")
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", ".a.part-of mine.npz", running.name}
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_in_a_sentence(tmp_path, number):
     with pytest.raises(UserError, match="disk is full"):
