@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 # Repeats of one protocol differ by up to 3 slices where nothing is lost.
 USUAL_DIFFERENCE = 3
+AGAIN = "Start again; if it stays so, try the other one of the sources `idc` and `tcia`."
 # Archives may keep a series with some header bytes more or fewer.
 SIZE_TOLERANCE = 0.01
 
@@ -94,17 +95,17 @@ def check_series(
             found = read_images(stream, file.stat().st_size, str(file))
         if not found:
             kind = "a DICOM file" if found is None else "a CT image"
-            raise UserError(f"{file}, fetched from {place}, is not {kind}. {_again(file)}")
+            raise UserError(f"{file}, fetched from {place}, is not {kind}. {AGAIN}")
         image = found[0]
         if image.series != series_instance_uid:
             raise UserError(
                 f"{file}, fetched from {place}, is of series {clean_text(image.series)}, not of "
-                f"{series_instance_uid}. {_again(file)}"
+                f"{series_instance_uid}. {AGAIN}"
             )
         if image.uid in images:
             raise UserError(
                 f"{images[image.uid].name} and {file.name}, fetched from {place}, are the same image ({image.uid}), so "
-                f"another one is missing. {_again(file)}"
+                f"another one is missing. {AGAIN}"
             )
         images[image.uid] = file
         slices += found
@@ -117,7 +118,3 @@ def check_series(
             usual,
         )
     return [Path(name) for name in dict.fromkeys(image.file for image in in_order(slices))]
-
-
-def _again(file: Path) -> str:
-    return f"Remove {file.parent} and start again; if it stays so, try the other one of the sources `idc` and `tcia`."

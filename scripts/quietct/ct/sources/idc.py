@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 import threading
 from collections.abc import Mapping
 from contextlib import closing
@@ -99,7 +100,11 @@ def fetch(
         stored = list_files(session, url, prefix, policy)
         check_amount(len(stored), sum(file.size for file in stored), expected, place)
         _download(session, url, stored, area, policy, str(series_instance_uid))
-    slices = check_series([area / file.name for file in stored], str(series_instance_uid), expected, place)
+    try:
+        slices = check_series([area / file.name for file in stored], str(series_instance_uid), expected, place)
+    except UserError:
+        shutil.rmtree(area)  # each file is as the bucket has it, and would fail again
+        raise
     deliver(slices, dest, area)
     logger.info("%s: %d slices of series %s", place, len(slices), series_instance_uid)
 
