@@ -1,4 +1,4 @@
-"""Add noise to a clean volume."""
+"""Add noise to a volume."""
 
 import json
 
@@ -15,4 +15,7 @@ if __name__ == "__main__":
             json.loads(params.settings),
             params.window_hu,
             params.series,
+            info_path=snakemake.input.get("info"),
+            calibration_path=snakemake.input.get("calibration") or None,
+            threads=snakemake.threads,
         )

@@ -1,8 +1,8 @@
 """Photon noise of a scan, and the noise that a scan at less dose would have had.
 
-The noise is made in the line integrals and reconstructed alone (noise-only insertion: Zeng et al., IEEE TNS 62(5), 2015,
-and Yu et al., JCAT 36(4), 2012, put it into raw data in the same way). The slice itself is never reconstructed again, so
-that its anatomy stays as it is.
+The noise is made in the line integrals and reconstructed alone; Zeng et al. (IEEE TNS 62(5), 2015) and Yu et al. (JCAT
+36(4), 2012) put the same noise into raw data. The slice itself is never reconstructed again, so that its anatomy stays
+as it is.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ class Kernel:
         If the two don't fit together, or hold anything but such numbers.
     """
 
-    frequency_per_mm: Sequence[float]
-    gain: Sequence[float]
+    frequency_per_mm: Sequence[float] | np.ndarray
+    gain: Sequence[float] | np.ndarray
 
     def __post_init__(self) -> None:
         """Check and freeze the curve."""
@@ -152,8 +152,8 @@ def extra_noise(
     """Make the noise that takes a scan to a fraction of its dose.
 
     Of a ray that I photons pass at full dose, a scan at the fraction a measures the line integral with a variance of
-    1 / (a I) + σ² / (a I)², where σ is the electronic noise. What the scan has of that already, 1 / I + σ² / I², is left
-    out. Where rays starve, counts are drawn instead: a Poisson number at full dose, thinned to the fraction (each
+    1 / (a I) + σ² / (a I)², where σ is the electronic noise. What the scan has of that already, 1 / I + σ² / I², is
+    left out. Where rays starve, counts are drawn instead: a Poisson number at full dose, thinned to the fraction (each
     photon stays with probability a), and the difference of the logarithms is the noise.
 
     Parameters

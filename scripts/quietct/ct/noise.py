@@ -1,23 +1,42 @@
-"""Add noise to a clean volume, by one of the models in `MODELS`."""
+"""Add noise to a volume, by one of the models in `MODELS`."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
+from quietct.ct.dose_reduction import reduced_dose
 from quietct.ct.volume import new_volume, open_volume, to_int16
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-# A model gets a slice (float32 HU), a random generator of its own, its settings and the grey window, and returns the
-# noisy slice in HU.
-Model = Callable[[np.ndarray, np.random.Generator, dict[str, Any], Sequence[float]], np.ndarray]
+# Takes the number of a slice and the slice, float32 HU, and gives its noisy twin. It can be pickled, for slices are
+# shared out among processes.
+NoisySlice = Callable[[int, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What a model may ask about the volume that it shall make noisy."""
+
+    volume: np.ndarray  # int16 HU (slices, rows, columns)
+    window_hu: Sequence[float]
+    stream: tuple[int, int]  # seed and a number of the series: where its random streams begin
+    info_path: str | Path | None
+    calibration_path: str | Path | None
 
 
 def gaussian(
@@ -61,7 +80,36 @@ def gaussian(
     return hu + np.float32(sigma) * rng.standard_normal(hu.shape, dtype=np.float32)
 
 
-MODELS: dict[str, Model] = {"gaussian": gaussian}
+@dataclass(frozen=True)
+class Gaussian:
+    """The model `gaussian` on one volume: see `gaussian`."""
+
+    settings: dict[str, Any]
+    window_hu: Sequence[float]
+    stream: tuple[int, int]
+
+    def __call__(self, k: int, hu: np.ndarray) -> np.ndarray:
+        """Add the noise of slice `k`."""
+        return gaussian(hu, np.random.default_rng([*self.stream, k]), self.settings, self.window_hu)
+
+
+def prepare_gaussian(scan: Scan, settings: dict[str, Any]) -> NoisySlice:
+    """Set up the model `gaussian`."""
+    return Gaussian(settings, scan.window_hu, scan.stream)
+
+
+def prepare_low_dose(scan: Scan, settings: dict[str, Any]) -> NoisySlice:
+    """Set up the model `low_dose`: see `dose_reduction`."""
+    if scan.info_path is None:
+        raise UserError("The noise model low_dose needs the facts of the series beside its volume.")
+    return reduced_dose(scan.volume, settings, scan.stream, scan.info_path, scan.calibration_path)
+
+
+# By name in the config. `measured` is none: the workflow takes the scan itself.
+MODELS: dict[str, Callable[[Scan, dict[str, Any]], NoisySlice]] = {
+    "gaussian": prepare_gaussian,
+    "low_dose": prepare_low_dose,
+}
 
 
 def add_noise(
@@ -71,15 +119,19 @@ def add_noise(
     settings: dict[str, Any],
     window_hu: Sequence[float],
     series: str,
+    info_path: str | Path | None = None,
+    calibration_path: str | Path | None = None,
+    threads: int = 1,
 ) -> None:
     """Write the noisy twin of a volume, slice by slice.
 
-    The noise of a slice depends on the seed, the name of the series and the number of the slice alone.
+    The noise of a slice depends on the seed, the name of the series and the number of the slice; that of the model
+    `low_dose` on the slice itself too, and where slices overlap on the heights of all. It never depends on `threads`.
 
     Parameters
     ----------
     volume_path, noisy_path : path
-        The clean volume, and where the noisy one goes; both int16 HU (slices, rows, columns).
+        The volume, and where the noisy one goes; both int16 HU (slices, rows, columns).
     model : str
         A name in `MODELS`.
     settings : dict
@@ -88,18 +140,57 @@ def add_noise(
         Lower and upper end of the grey window, HU.
     series : str
         Name of the series, so that each has a random stream of its own.
+    info_path : path, optional
+        Facts of the series, which `low_dose` needs.
+    calibration_path : path, optional
+        JSON of the calibration that the settings of `low_dose` name.
+    threads : int
+        Processes that share out the slices.
 
     Raises
     ------
     UserError
-        If the model is unknown or its settings make no sense.
+        If the model is unknown, its settings make no sense, or a process is killed.
     """
+    if model == "measured":
+        raise UserError("The noise model `measured` puts no noise on a scan: the scan itself is the noisy image.")
     if model not in MODELS:
         raise UserError(f"The noise setting `model` is {model!r}; it must be one of {', '.join(MODELS)}.")
-    clean = open_volume(volume_path)
-    name = zlib.crc32(series.encode())
-    with new_volume(noisy_path, clean.shape) as noisy:
-        for k, hu in enumerate(clean):
-            rng = np.random.default_rng([int(settings.get("seed", 0)), name, k])
-            noisy[k] = to_int16(MODELS[model](hu.astype(np.float32), rng, settings, window_hu))
-    logger.info("%s: %s noise on %d slices", series, model, len(clean))
+    seed = settings.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"The noise setting `seed` is {seed!r}; it must be a whole number of 0 or more.")
+    volume = open_volume(volume_path)
+    stream = (seed, zlib.crc32(series.encode()))
+    noise = MODELS[model](Scan(volume, window_hu, stream, info_path, calibration_path), settings)
+    slices = noisy_slices(noise, volume_path, len(volume), threads)
+    with new_volume(noisy_path, volume.shape) as noisy:
+        progress = tqdm(slices, "Adding noise", len(volume), unit="slice", disable=not sys.stderr.isatty(), leave=False)
+        for k, image in enumerate(progress):
+            noisy[k] = image
+    logger.info("%s: %s noise on %d slices", series, model, len(volume))
+
+
+def noisy_slices(noise: NoisySlice, volume_path: str | Path, slices: int, threads: int) -> Iterator[np.ndarray]:
+    """Make all slices of a volume noisy, in `threads` processes, and give them in order as int16 HU.
+
+    Raises
+    ------
+    UserError
+        If a process is killed.
+    """
+    task = partial(_noisy_slice, noise, volume_path)
+    if min(threads, slices) < 2:
+        yield from map(task, range(slices))
+        return
+    context = get_context("fork" if sys.platform == "linux" else "spawn")
+    try:
+        with ProcessPoolExecutor(min(threads, slices), context) as pool:
+            yield from pool.map(task, range(slices))
+    except BrokenProcessPool:
+        raise UserError(
+            "A process that added noise was killed, perhaps for want of memory. Start again, with fewer threads."
+        ) from None
+
+
+def _noisy_slice(noise: NoisySlice, volume_path: str | Path, k: int) -> np.ndarray:
+    return to_int16(noise(k, open_volume(volume_path)[k].astype(np.float32)))
