@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,11 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
     low, high = config["window_hu"]
     if low >= high:
         raise UserError(f"{where}: window_hu is [{low}, {high}], but the first number must be the lower one.")
+    for name, noise in config["noise"].items():
+        if noise["model"] == "low_dose":
+            _check_low_dose(noise, config, f"{where}: noise.{name}")
+    if "split" in config:
+        _check_split(config["split"], f"{where}: split")
     for name, network in config["networks"].items():
         try:
             architecture = Architecture.from_config(network)
@@ -151,6 +157,37 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
     for name in config["baselines"]:
         if name in config["networks"]:
             raise UserError(f"{where}: networks.{name} has the name of a baseline; choose another.")
+
+
+def _check_low_dose(noise: Mapping[str, Any], config: Mapping[str, Any], place: str) -> None:
+    """Refuse settings of the model `low_dose` that are unclear or contradict each other."""
+    for choice in (("dose", "exposure_mas"), ("photons", "photons_per_mas", "calibration")):
+        given = [key for key in choice if key in noise]
+        if not given:
+            raise UserError(f"{place} lacks one of the keys {', '.join(choice)}.")
+        if len(given) > 1:
+            raise UserError(f"{place} has the keys {' and '.join(given)}, but only one of them can hold.")
+    calibrations = config.get("calibration", {})
+    if "calibration" in noise and noise["calibration"] not in calibrations:
+        known = f"the config has only {', '.join(calibrations)}" if calibrations else "the config has no calibration"
+        raise UserError(f"{place}.calibration is {noise['calibration']!r}, but {known}.")
+    if "kernel" in noise:
+        frequency, gain = noise["kernel"]["frequency_per_mm"], noise["kernel"]["gain"]
+        if len(frequency) != len(gain):
+            raise UserError(f"{place}.kernel has {len(frequency)} values of frequency_per_mm, but {len(gain)} of gain.")
+        if any(after <= before for before, after in pairwise(frequency)):
+            raise UserError(f"{place}.kernel.frequency_per_mm must rise from each value to the next.")
+    if config.get("clip_to_window"):
+        raise UserError(f"{place} needs scans with their own HU in bone and air; remove the key clip_to_window.")
+
+
+def _check_split(split: Mapping[str, Any], place: str) -> None:
+    taken = split.get("width", 1) + 2 * split.get("margin", 0)
+    if taken >= split["every"]:
+        raise UserError(
+            f"{place}.every is {split['every']}, but width and two margins take {taken} slices of these, so that none "
+            "is left to train on; make every larger."
+        )
 
 
 def download_settings(config: Mapping[str, Any]) -> dict[str, Any]:

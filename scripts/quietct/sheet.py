@@ -14,8 +14,7 @@ from typing import Any
 from quietct.collection import Series, name_series, read_collection, select_series
 from quietct.errors import UserError
 from quietct.settings import check_schema
-
-Row = dict[str, Any]
+from quietct.targets import Row, noise_free, series_of, targets_of
 
 # Sources of public collections, whose series never change and are the same everywhere.
 COLLECTIONS = ("idc", "tcia")
@@ -52,13 +51,14 @@ def read_sheet(
     list of dict
         One per series; empty cells are left out, numbers are numbers. A row of a collection has `series_instance_uid`
         instead of `select`, and, if the series is in the table, `expected`: the cells that a download is checked
-        against. A row of source `idc` has the `location` of its folder.
+        against; `row`, the name of the row that it was, if that had a `select`. A row of source `idc` has the
+        `location` of its folder. A `target` is the list of the series that it means.
 
     Raises
     ------
     UserError
-        If the file is absent or no table, a cell is wrong, a name appears twice, or there is nothing to train on or
-        nothing to test on.
+        If the file is absent or no table, a cell is wrong, a name appears twice, a target is not in the sheet, or
+        there is nothing to train on or nothing to test on.
     """
     where = where or str(path)
     try:
@@ -81,7 +81,7 @@ def read_sheet(
         if len(cells) > len(columns):
             raise UserError(f"{where}, line {number} has {len(cells)} cells, but there are {len(columns)} columns.")
         row = {
-            name: _typed(cell.strip(), schema["properties"].get(name, {}).get("type"))
+            name: _typed(name, cell.strip(), schema["properties"].get(name, {}).get("type"))
             for name, cell in zip(columns, cells, strict=False)
             if cell.strip()
         }
@@ -94,6 +94,12 @@ def read_sheet(
         except UserError as error:
             raise UserError(f"{where}, line {number}: {error}") from None
         rows += resolved
+    for row in rows:
+        if "target" in row:
+            try:
+                row["target"] = targets_of(row, rows)
+            except UserError as error:
+                raise UserError(f"{where}, line {lines[row['series']]}: {error}") from None
     for role in ("train", "test"):
         if not series_of(rows, role):
             raise UserError(f"{where} has no series with the role {role}; at least one is needed.")
@@ -154,14 +160,11 @@ def check_split(rows: list[Row], where: str, resolve: Callable[[str], str] = str
             for other in alike[key]:
                 if _same_data(row, other):
                     names = " and ".join(f"{one['series']} ({one['role']})" for one in (other, row))
-                    cure = "use different series for different roles" if row["role"] != other["role"] else "remove one"
+                    cure = "remove one"
+                    if row["role"] != other["role"]:
+                        cure = "use different series for different roles, or one row with the role both"
                     raise UserError(f"{where}: series {names} are the same data; {cure}.")
             alike[key].append(row)
-
-
-def series_of(rows: list[Row], role: str) -> list[str]:
-    """Give the names of the series of a role, in the order of the sheet."""
-    return [row["series"] for row in rows if row["role"] == role]
 
 
 def preview_of(rows: list[Row], wanted: str | None, where: str) -> str:
@@ -170,13 +173,17 @@ def preview_of(rows: list[Row], wanted: str | None, where: str) -> str:
     Raises
     ------
     UserError
-        If the sheet has no series of the wanted name.
+        If the sheet has no series of the wanted name, or it is only the target of others.
     """
     names = [row["series"] for row in rows]
     if wanted is None:
         return (series_of(rows, "validation") or series_of(rows, "test"))[0]
     if wanted not in names:
         raise UserError(f"{where}: preview.series is {wanted!r}, but the sheet has only {', '.join(names)}.")
+    if wanted in series_of(rows, "reference"):
+        raise UserError(
+            f"{where}: preview.series is {wanted!r}, which is a reference; choose a series that is denoised."
+        )
     return wanted
 
 
@@ -211,6 +218,8 @@ def _resolved(row: Row, collection: str) -> list[Row]:
         if row.get("n_slices", 1) > series["n_slices"]:
             raise UserError(f"n_slices is {row['n_slices']}, but series {name} has only {series['n_slices']}.")
         own = {"series": name, "series_instance_uid": series["SeriesInstanceUID"]}
+        if "select" in row:
+            own["row"] = row["series"]
         if row["source"] == "idc":
             own["location"] = row.get("location", f"s3://{series['aws_bucket']}/{series['crdc_series_uuid']}")
         found.append({**rest, **own, "expected": {key: series[key] for key in EXPECTED}})
@@ -238,7 +247,7 @@ def _check_name(row: Row, lines: Mapping[str, int]) -> None:
 def _identities(row: Row, resolve: Callable[[str], str]) -> Iterator[Any]:
     """Give what a row may have in common with another one of the same data."""
     if row["source"] == "phantom":
-        yield tuple(row.get(name) for name in PHANTOM_IDENTITY)
+        yield tuple(None if name == "repeat" and noise_free(row) else row.get(name) for name in PHANTOM_IDENTITY)
     if row["source"] == "directory":
         yield resolve(row["location"])
     if "series_instance_uid" in row:
@@ -254,8 +263,10 @@ def _same_data(one: Row, other: Row) -> bool:
     return True
 
 
-def _typed(cell: str, kind: Any) -> Any:
+def _typed(column: str, cell: str, kind: Any) -> Any:
     """Give a cell the type its column wants; what does not fit stays text, so that the schema names it."""
+    if (column, cell) == ("exposure_mas", "inf"):  # the phantom without noise
+        return math.inf
     numbers: tuple[Callable[[str], Any], ...] = {"integer": (int,), "number": (int, float)}.get(kind, ())
     for number in numbers:
         try:

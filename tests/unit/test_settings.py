@@ -1,6 +1,7 @@
 import copy
 import inspect
 
+import numpy as np
 import pytest
 
 from quietct.errors import UserError
@@ -15,7 +16,11 @@ from quietct.settings import (
     schema_keys,
 )
 
-CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices")
+CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices", "noise2noise", "phantom_fda")
+
+LOW = {"model": "low_dose", "dose": 0.25, "photons": 1e5, "seed": 1}
+CALIBRATED = {"model": "low_dose", "dose": 0.25, "calibration": "repeats", "seed": 1}
+KERNEL = {"frequency_per_mm": [0, 0.7], "gain": [1, 0]}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +91,32 @@ def test_article_config_has_the_numbers_of_the_article(repository):
         ("train.loss", {"kind": "squared_error", "scale": 1}, ["train.loss lacks the key gradient_scale"]),
         ("noise.gaussian_10.fraction", 0, ["noise.gaussian_10.fraction is 0", "greater than 0"]),
         ("noise.gaussian_10.fraction", float("nan"), ["noise.gaussian_10.fraction is nan", "finite"]),
-        ("noise.gaussian_10.model", "poisson", ["noise.gaussian_10.model is 'poisson'", "one of gaussian"]),
+        ("noise.gaussian_10.model", "poisson", ["model is 'poisson'", "one of gaussian, low_dose, measured"]),
+        ("noise.gaussian_10", {}, ["noise.gaussian_10 lacks the key model"]),
+        ("noise.gaussian_10", {"model": "gaussian", "fraction": 1, "scale": "hu"}, ["lacks the key seed"]),
+        ("noise.gaussian_10.dose", 0.5, ["noise.gaussian_10.dose", "remove it"]),
+        ("noise.low", {"model": "measured", "seed": 1}, ["noise.low.seed", "remove it"]),
+        ("noise.low", {"model": "measured", "photons": 1}, ["noise.low.photons", "remove it"]),
+        ("noise.low", LOW | {"fraction": 1}, ["noise.low.fraction", "remove it"]),
+        ("noise.low", LOW | {"dose": 0}, ["noise.low.dose is 0", "greater than 0"]),
+        ("noise.low", LOW | {"dose": 1.1}, ["noise.low.dose is 1.1", "at most 1"]),
+        ("noise.low", LOW | {"photons": 0}, ["noise.low.photons is 0", "greater than 0"]),
+        ("noise.low", LOW | {"exposure_mas": 25}, ["noise.low has the keys dose and exposure_mas", "only one"]),
+        ("noise.low", {"model": "low_dose", "seed": 1, "photons": 1}, ["low lacks one of the keys dose, exposure_mas"]),
+        ("noise.low", LOW | {"photons_per_mas": 1}, ["noise.low has the keys photons and photons_per_mas", "only one"]),
+        ("noise.low", {"model": "low_dose", "seed": 1, "dose": 1}, ["one of the keys photons, photons_per_mas, cal"]),
+        ("noise.low", CALIBRATED, ["noise.low.calibration is 'repeats'", "the config has no calibration"]),
+        ("noise.low", CALIBRATED | {"bowtie_mm": 300}, ["noise.low.bowtie_mm", "remove it"]),
+        ("noise.low", CALIBRATED | {"electronic_noise": 3}, ["noise.low.electronic_noise", "remove it"]),
+        ("noise.low", CALIBRATED | {"kernel": KERNEL}, ["noise.low.kernel", "remove it"]),
+        ("noise.low", LOW | {"kernel": KERNEL | {"gain": [1]}}, ["noise.low.kernel.gain is [1]", "at least 2"]),
+        ("noise.low", LOW | {"kernel": KERNEL | {"gain": [1, 1, 1]}}, ["2 values of frequency_per_mm, but 3 of gain"]),
+        ("noise.low", LOW | {"kernel": KERNEL | {"frequency_per_mm": [1, 1]}}, ["frequency_per_mm must rise"]),
+        ("calibration", {"repeats": {}}, ["calibration.repeats lacks the key series"]),
+        ("calibration", {"repeats": {"series": ["a", "a"]}}, ["calibration.repeats.series", "without repeats"]),
+        ("split", {"every": 1}, ["split.every is 1", "at least 2"]),
+        ("split", {"every": 7, "width": 3, "margin": 2}, ["split.every is 7", "take 7 slices", "larger"]),
+        ("split", {"every": 7, "offset": 2}, ["split has the unknown key offset", "offset_mm"]),
         ("noise", {"Gaussian-10": {}}, ["noise has the name 'Gaussian-10'"]),
         ("patches.size", 4, ["patches.size is 4", "at least 8"]),
         ("patches.layout", "quadrants", ["patches.", "remove it"]),
@@ -135,6 +165,48 @@ def test_a_mistake_is_told_in_one_sentence_with_file_and_key(config, schema, pat
     assert "\n" not in sentence
     for word in words:
         assert word in sentence
+
+
+@pytest.mark.parametrize(
+    "noise",
+    [
+        LOW | {"kernel": KERNEL, "electronic_noise": 5, "bowtie_mm": 250, "views": 720},
+        {"model": "low_dose", "exposure_mas": 25, "photons_per_mas": 500, "seed": 1},
+        CALIBRATED,
+        {"model": "measured"},
+    ],
+)
+def test_noises_of_every_model_are_accepted(config, schema, noise):
+    config["calibration"] = {"repeats": {"series": ["a", "b"], "views": 180}}
+    config["split"] = {"every": 7, "width": 2, "margin": 2, "offset_mm": -1.5}
+    config["noise"] = {"low": noise}
+    check_config(config, schema, "mine.yaml")
+
+
+def test_simulated_dose_refuses_scans_that_were_clipped_to_the_window(config, schema):
+    config["noise"], config["clip_to_window"] = {"low": LOW}, True
+    with pytest.raises(
+        UserError, match=r"noise\.low needs scans with their own HU in bone and air; remove the key clip"
+    ):
+        check_config(config, schema, "mine.yaml")
+
+
+def test_the_demo_simulates_the_scanner_that_its_scans_were_made_with(repository):
+    from quietct.ct.phantom import scanner
+
+    (noise,) = load_yaml(repository / "config/config.yaml")["noise"].values()
+    true = scanner(200.0, 3.0)
+    assert noise["photons_per_mas"] * 200 * 3 == true.photons
+    assert noise["electronic_noise"] == true.electronic_noise
+    frequency = np.linspace(0, 0.7, 100)
+    gains = [
+        np.interp(frequency, *kernel)
+        for kernel in (
+            (noise["kernel"]["frequency_per_mm"], noise["kernel"]["gain"]),
+            (true.kernel.frequency_per_mm, true.kernel.gain),
+        )
+    ]
+    assert np.abs(np.subtract(*gains)).max() < 0.02
 
 
 @pytest.mark.parametrize("key", ["run", "series", "noise", "train", "preview", "gifs"])
@@ -192,7 +264,7 @@ def test_registries_in_the_code_have_the_names_of_the_schemas(repository, schema
 
     series = load_yaml(repository / "workflow/schemas/series.schema.yaml")
     noise = schema["properties"]["noise"]["additionalProperties"]["properties"]
-    assert set(noise["model"]["enum"]) == set(MODELS)
+    assert set(noise["model"]["enum"]) == {*MODELS, "measured"}  # which adds nothing
     assert set(series["properties"]["source"]["enum"]) == set(SOURCES)
     baselines = schema["properties"]["baselines"]["properties"]
     assert set(baselines) == set(BASELINES)

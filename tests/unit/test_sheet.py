@@ -2,7 +2,8 @@ import pytest
 
 from quietct.errors import UserError
 from quietct.settings import load_yaml
-from quietct.sheet import check_split, dataset_of, preview_of, read_sheet, selection_of, series_of
+from quietct.sheet import check_split, dataset_of, preview_of, read_sheet, selection_of
+from quietct.targets import check_targets, series_of
 
 HEADER = "series\tsource\tlocation\trole\tnodule_layout\texposure_mas\trepeat\tn_slices\tseries_instance_uid\n"
 TRAIN = "a\tphantom\t\ttrain\t1\t200\t1\t12\t\n"
@@ -88,6 +89,8 @@ def test_roles_come_in_the_order_of_the_sheet(sheet):
         (HEADER + TRAIN.replace("\t12\t", "\ttwelve\t"), "sheet.tsv, line 2: n_slices is 'twelve', but must be of the"),
         (HEADER + TRAIN.replace("\t12\t", "\t0\t"), "sheet.tsv, line 2: n_slices is 0, but must be at least 1."),
         (HEADER + TRAIN.replace("\t200\t", "\tnan\t"), "sheet.tsv, line 2: exposure_mas is 'nan', but must be of the"),
+        (HEADER + TRAIN.replace("\t200\t", "\t-inf\t"), "sheet.tsv, line 2: exposure_mas is '-inf', but must be of"),
+        (HEADER + TRAIN.replace("\t12\t", "\tinf\t"), "sheet.tsv, line 2: n_slices is 'inf', but must be of the type"),
         (
             HEADER + TRAIN.replace("a\t", "a/b\t", 1),
             "sheet.tsv, line 2: series is 'a/b', but must be text that matches",
@@ -157,8 +160,8 @@ def test_a_selection_becomes_a_row_for_each_series(sheet):
     assert [row["series"] for row in rows] == ["low_repeat2", "low_repeat3", "low_repeat4", "own_train", "own_test"]
     assert len({dataset_of(row) for row in rows}) == 5
     for row in rows[:3]:
-        assert set(row) == {"series", "source", "role", "series_instance_uid", "n_slices", "expected"}
-        assert (row["source"], row["role"], row["n_slices"]) == ("tcia", "train", 7)
+        assert set(row) == {"series", "row", "source", "role", "series_instance_uid", "n_slices", "expected"}
+        assert (row["source"], row["role"], row["n_slices"], row["row"]) == ("tcia", "train", 7, "low")
         assert row["expected"]["usual_n_slices"] == 96
 
 
@@ -307,6 +310,13 @@ def test_a_source_is_told_what_it_needs_and_no_more(sheet):
         (TRAIN, TRAIN.replace("a", "b", 1).replace("train", "test").replace("\t12\t", "\t3\t"), True),
         (TRAIN, TEST, False),
         (TRAIN, TRAIN.replace("a", "b", 1).replace("train", "test").replace("200\t1", "200\t2"), False),
+        (TRAIN, TRAIN.replace("a", "b", 1).replace("train", "test").replace("200", "inf"), False),
+        # Without noise all repeats are one.
+        (
+            TRAIN.replace("200", "inf"),
+            TRAIN.replace("a", "b", 1).replace("train", "test").replace("200\t1", "inf\t2"),
+            True,
+        ),
         ("a\tdirectory\tx\ttrain\n", "b\tdirectory\tx\ttest\n", True),
         ("a\tdirectory\tx\ttrain\n", "b\tdirectory\t./x\ttest\n", True),
         ("a\tdirectory\tx\ttrain\n", "b\tdirectory\ty\ttest\n", False),
@@ -325,7 +335,8 @@ def test_train_and_test_must_not_be_the_same_data(sheet, train, test, shared):
         check_split(rows, "sheet.tsv", normpath)
 
 
-SHEETS = ("demo", "article", "chen2017", "real_slices", "phantom_fda_article")
+SHEETS = ("demo", "article", "chen2017", "real_slices", "phantom_fda_article", "noise2noise", "phantom_fda")
+OWN_CONFIG = {"noise2noise": "noise2noise", "phantom_fda": "phantom_fda"}  # all others fit where noise is added
 
 
 def test_every_sheet_in_the_folder_is_tested(repository):
@@ -333,11 +344,15 @@ def test_every_sheet_in_the_folder_is_tested(repository):
 
 
 @pytest.mark.parametrize("name", SHEETS)
-def test_every_shipped_sheet_is_valid_and_fits_every_shipped_config(repository, schema, collection, name):
+def test_every_shipped_sheet_is_valid_and_fits_the_shipped_configs(repository, schema, collection, name):
     rows = read_sheet(repository / f"config/{name}.tsv", schema, collection)
     check_split(rows, name)
     for path in (repository / "config").glob("*.yaml"):
-        preview = load_yaml(path)["preview"]
+        if path.stem != OWN_CONFIG.get(name, path.stem) or (path.stem in OWN_CONFIG and name not in OWN_CONFIG):
+            continue
+        config = load_yaml(path)
+        check_targets(rows, config, name, path.name)
+        preview = config["preview"]
         shown = next(row for row in rows if row["series"] == preview_of(rows, preview["series"], path.name))
         n_slices = shown.get("n_slices", shown.get("expected", {}).get("n_slices"))
         if n_slices is not None:
@@ -348,7 +363,21 @@ def test_series_of_shipped_sheets_do_not_take_each_others_folders(repository, sc
     owners = {}
     for sheet in SHEETS:
         for row in read_sheet(repository / f"config/{sheet}.tsv", schema, collection):
-            assert owners.setdefault(dataset_of(row), sheet) == sheet
+            # Both configs of real slices use the same two folders.
+            owner = row.get("location") or sheet
+            assert owners.setdefault(dataset_of(row), owner) == owner
+
+
+def test_the_sheet_of_dose_pairs_has_ten_scans_at_each_dose_of_a_gigabyte(repository, schema, collection):
+    rows = read_sheet(repository / "config/phantom_fda.tsv", schema, collection)
+    high = [f"high_repeat{k}" for k in range(1, 11)]
+    low = [f"low_train_repeat{k}" for k in range(1, 9)] + [f"low_test_repeat{k}" for k in (9, 10)]
+    assert [row["series"] for row in rows] == low + high
+    assert all(row["target"] == high for row in rows[:10])
+    assert len({row["series_instance_uid"] for row in rows}) == 20
+    size_mb = sum(row["expected"]["size_mb"] for row in rows)
+    assert f"{size_mb:.0f} MB, 20 series of 96 slices" in (repository / "config/phantom_fda.yaml").read_text()
+    assert {row["expected"]["n_slices"] for row in rows} == {96}
 
 
 def test_the_sheet_of_the_article_has_its_three_series(repository, schema, collection):
