@@ -15,7 +15,7 @@ if __name__ == "__main__":
             json.loads(params.settings),
             params.window_hu,
             params.series,
-            info_path=snakemake.input.get("info"),
-            calibration_path=snakemake.input.get("calibration") or None,
+            info_path=snakemake.input.info,
+            calibration_path=str(snakemake.input.get("calibration", "")) or None,  # a list of one or none
             threads=snakemake.threads,
         )
