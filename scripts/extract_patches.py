@@ -1,4 +1,4 @@
-"""Cut pairs of noisy and clean patches out of a series."""
+"""Cut pairs of noisy patches and patches of the target out of a series."""
 
 import json
 
@@ -13,4 +13,6 @@ if __name__ == "__main__":
             snakemake.output.patches,
             json.loads(snakemake.params.settings),
             snakemake.params.series,
+            info_path=snakemake.input.info,
+            split=json.loads(snakemake.params.split),
         )

@@ -1,4 +1,6 @@
-"""Compare a noisy or denoised volume with its clean one, slice by slice."""
+"""Compare a noisy or denoised volume with its target, slice by slice."""
+
+import json
 
 from quietct.evaluation.metrics import measure_quality
 from quietct.logs import logged
@@ -14,4 +16,5 @@ if __name__ == "__main__":
             method=snakemake.params.method,
             series=snakemake.params.series,
             window_hu=snakemake.params.window_hu,
+            split=json.loads(snakemake.params.split),
         )

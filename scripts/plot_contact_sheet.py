@@ -1,4 +1,6 @@
-"""Show all methods on one slice: whole, enlarged, and their difference to the clean slice."""
+"""Show all methods on one slice: whole, enlarged, and their difference to the target."""
+
+import json
 
 from quietct.figures.contact_sheet import Zoom, plot_contact_sheet
 from quietct.logs import logged
@@ -17,4 +19,6 @@ if __name__ == "__main__":
             window_hu=snakemake.params.window_hu,
             slice_index=snakemake.params.slice,
             zoom=Zoom(snakemake.params.zoom_row, snakemake.params.zoom_column, snakemake.params.zoom_size),
+            split=json.loads(snakemake.params.split),
+            target_label=snakemake.params.target_label,
         )

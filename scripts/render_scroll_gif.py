@@ -1,4 +1,4 @@
-"""Animate a scroll through a series: noisy, denoised and clean side by side."""
+"""Animate a scroll through a series: noisy, denoised and target side by side."""
 
 from quietct.figures.gif import render_scroll_gif
 from quietct.logs import logged
@@ -17,4 +17,5 @@ if __name__ == "__main__":
             window_hu=snakemake.params.window_hu,
             frame_ms=snakemake.params.frame_ms,
             size_px=snakemake.params.size_px,
+            target_label=snakemake.params.target_label,
         )

@@ -13,4 +13,5 @@ if __name__ == "__main__":
             window_hu=snakemake.params.window_hu,
             frame_ms=snakemake.params.frame_ms,
             size_px=snakemake.params.size_px,
+            target_label=snakemake.params.target_label,
         )

@@ -23,4 +23,6 @@ if __name__ == "__main__":
             training=json.loads(snakemake.params.training),
             window_hu=tuple(snakemake.params.window_hu),
             threads=snakemake.threads,
+            preview_info=snakemake.input.preview_info,
+            split=json.loads(snakemake.params.split),
         )

@@ -15,4 +15,6 @@ if __name__ == "__main__":
             grid=json.loads(snakemake.params.grid),
             tuning_slices=snakemake.params.tuning_slices,
             window_hu=snakemake.params.window_hu,
+            infos=snakemake.input.infos,
+            split=json.loads(snakemake.params.split),
         )

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from quietct import __version__
+from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import open_volume, preview_index, to_int16
 from quietct.errors import UserError
 from quietct.evaluation.metrics import psnr_db
@@ -46,7 +47,7 @@ class PatchSet:
     Parameters
     ----------
     paths : sequence of path
-        Files of int16 HU, shape (n, 2, rows, columns): noisy, clean.
+        Files of int16 HU, shape (n, 2, rows, columns): noisy, target.
     normalisation : mapping
         {'shift_hu', 'scale_hu'}: the network sees (HU - shift) / scale.
     """
@@ -71,7 +72,7 @@ class PatchSet:
         return self.files[0].shape[2:]
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Give noisy and clean patches, float32 and normalised, each (samples, 1, rows, columns)."""
+        """Give noisy patches and their targets, float32 and normalised, each (samples, 1, rows, columns)."""
         file = np.searchsorted(self.starts, indices, side="right") - 1
         images = np.empty((len(indices), 2, *self.patch_shape), np.float32)
         for image, k, index in zip(images, file, indices - self.starts[file], strict=True):
@@ -105,6 +106,8 @@ def train_network(
     training: Mapping[str, Any],
     window_hu: tuple[float, float],
     threads: int = 1,
+    preview_info: str | Path | None = None,
+    split: Split | None = None,
 ) -> None:
     """Train one network with one variant and one seed, and write weights, history and snapshots.
 
@@ -115,8 +118,8 @@ def train_network(
     patches : sequence of path
         Patch pairs of the training series.
     preview_noisy, preview_clean : path
-        Volumes of the series whose slice `preview_slice` (None: the middle one) is denoised after each epoch.
-        It is watched, never used to choose anything.
+        Volumes of the series whose slice `preview_slice` (None: the middle one) is denoised after each epoch. The
+        second is the target, clean or another scan. The slice is watched, never used to choose anything.
     weights, history, snapshots : path
         Outputs: .npz, .tsv, .npz.
     checkpoint : path
@@ -130,6 +133,10 @@ def train_network(
         Window of the validation PSNR.
     threads : int
         Does not change the result.
+    preview_info : path or None
+        JSON of the preview series, for a split.
+    split : mapping or None
+        The config's `split`; with it the preview is a held-out slice.
 
     Raises
     ------
@@ -159,7 +166,8 @@ def train_network(
         trainer.resume(resumed)
 
     clean_volume = open_volume(preview_clean)
-    k = preview_index(clean_volume, preview_slice, preview_clean)
+    held_out = read_slices(test_slices, preview_info, split, len(clean_volume))
+    k = preview_index(clean_volume, preview_slice, preview_clean, held_out)
     noisy_slice, clean_slice = open_volume(preview_noisy)[k], clean_volume[k]
     rows, columns = noisy_slice.shape
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])

@@ -228,3 +228,34 @@ def test_a_file_without_a_tuned_baseline_is_refused(tmp_path):
     (tmp_path / "s.json").write_text("{}")
     with pytest.raises(UserError, match=r"s\.json"):
         load_baseline(tmp_path / "s.json")
+
+
+@pytest.fixture
+def held_out(training, tmp_path):
+    """Give the training series heights, and ruin the slice of each that a split holds out."""
+    infos = []
+    for series, path in enumerate(training["noisy"]):
+        # The slice at 0 mm is the third of the first series and the second of the other.
+        z_mm = 3.0 * (np.arange(5) - 2 + series)
+        infos.append(tmp_path / f"{series}.json")
+        infos[-1].write_text(json.dumps({"z_mm": z_mm.tolist()}))
+        volume = np.load(path)
+        volume[2 - series] = -12345
+        np.save(path, volume)
+    return infos
+
+
+def test_held_out_slices_are_not_tuned_on(training, held_out, tmp_path):
+    split = {"every": 5}
+    pairs = spread_slices(training["clean"], training["noisy"], 99, held_out, split)
+    assert len(pairs) == 8
+    assert all(noisy.min() > -12345 for noisy, _ in pairs)
+    record = tuned(training, tmp_path / "g.json", tuning_slices=99, infos=held_out, split=split)
+    assert record["tuning_slices"] == 8
+    expected = [psnr_db(gaussian_filter(noisy.astype(np.float32), 0.8), clean, WINDOW) for noisy, clean in pairs]
+    assert record["tuning_psnr_db"] == pytest.approx(np.mean(expected), abs=1e-4)
+
+
+def test_a_training_series_that_is_all_held_out_is_named(training, held_out, tmp_path):
+    with pytest.raises(UserError, match=r"1\.json for training"):
+        tuned(training, tmp_path / "g.json", infos=held_out, split={"every": 9, "width": 6, "offset_mm": -3.0})

@@ -176,3 +176,23 @@ def test_volumes_of_different_shape_are_refused(series):
     np.save(series / "image.npy", np.zeros((3, 64, 64), np.int16))
     with pytest.raises(UserError, match=r"image\.npy"):
         scroll_film(series)
+
+
+def test_a_target_that_is_not_clean_is_called_what_it_is(series, snapshots, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(gif_module, "_write_film", lambda path, frames, *rest: seen.extend(frames))
+    scroll_film(series, target_label="target")
+    assert len(seen) == gif_module.MAX_SCROLL_FRAMES
+    assert all(panels[2].caption.startswith("target, z ") for panels in seen)
+    seen.clear()
+    render_training_gif(snapshots, tmp_path / "t.gif", "a-sgd-seed1", "weak", WINDOW, 200, SIZE, target_label="target")
+    assert {panels[2].caption for panels in seen} == {"target"}
+
+
+def test_a_scroll_of_a_split_shows_the_held_out_slices_alone(series, monkeypatch):
+    seen = []
+    monkeypatch.setattr(gif_module, "_write_film", lambda path, frames, *rest: seen.extend(frames))
+    scroll_film(series, split={"every": 10, "width": 2})
+    # From 0 to -147.5 mm, 2.5 mm apart: -25, -22.5, -50 and so on.
+    heights = [float(panels[2].caption.split()[2].replace("−", "-")) for panels in seen]
+    assert heights == [0.0, -22.5, -25.0, -47.5, -50.0, -72.5, -75.0, -97.5, -100.0, -122.5, -125.0, -147.5]

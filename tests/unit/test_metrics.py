@@ -10,7 +10,7 @@ import pytest
 from scipy.ndimage import uniform_filter
 
 from quietct.errors import UserError
-from quietct.evaluation.metrics import bias_hu, measure_quality, psnr_db, rmse_hu, ssim
+from quietct.evaluation.metrics import bias_hu, measure_quality, psnr_db, rmse_corrected_hu, rmse_hu, ssim
 
 WINDOW = (-1000, 1000)
 
@@ -93,12 +93,13 @@ def test_the_table_has_a_row_a_slice_with_its_position_and_window(files):
     table = pd.read_csv(files / "out.tsv", sep="\t")
     assert list(table) == [
         "noise", "method", "series", "slice", "z_mm", "psnr_db",
-        "ssim", "rmse_hu", "bias_hu", "window_low_hu", "window_high_hu",
+        "ssim", "rmse_hu", "bias_hu", "ceiling_psnr_db", "rmse_corrected_hu", "window_low_hu", "window_high_hu",
     ]  # fmt: skip
     assert table[["noise", "method", "series"]].drop_duplicates().to_numpy().tolist() == [["weak", "tv", "a.1"]]
     assert table["z_mm"].tolist() == [-5.0, -2.5, 0.0]
     assert table["bias_hu"].tolist() == [10, 20, 0]
     assert table["psnr_db"].tolist() == pytest.approx([20 * np.log10(200), 40, np.inf], abs=1e-3)
+    assert table[["ceiling_psnr_db", "rmse_corrected_hu"]].isna().all(axis=None)
     assert (table["window_low_hu"] == -1000).all()
     assert (table["window_high_hu"] == 1000).all()
 
@@ -118,3 +119,53 @@ def test_positions_that_do_not_fit_are_refused(files):
         measure_quality(
             files / "clean.npy", files / "info.json", files / "image.npy", files / "out.tsv", "n", "m", "s", WINDOW
         )
+
+
+def measured(folder, **changes):
+    paths = [folder / name for name in ("clean.npy", "info.json", "image.npy", "out.tsv")]
+    measure_quality(*paths, **{"noise": "n", "method": "m", "series": "s", "window_hu": WINDOW, **changes})
+    return pd.read_csv(folder / "out.tsv", sep="\t")
+
+
+def test_only_held_out_slices_are_measured_under_their_own_numbers(files):
+    table = measured(files, split={"every": 3, "offset_mm": -2.5})
+    assert table["slice"].tolist() == [1]
+    assert table["z_mm"].tolist() == [-2.5]
+    assert table["bias_hu"].tolist() == [20]
+
+
+def test_a_series_without_a_held_out_slice_is_refused(files):
+    with pytest.raises(UserError, match=r"none of the 3 slices of .*info\.json for testing"):
+        measured(files, split={"every": 9, "offset_mm": 5.0})
+    assert not (files / "out.tsv").exists()
+
+
+def test_what_is_known_of_the_targets_noise_is_told_slice_by_slice(files):
+    target = {"z_mm": [-5.0, -2.5, 0.0], "ceiling_psnr_db": [31.5, None, 33.25], "noise_hu": [6.0, 12.0, None]}
+    (files / "info.json").write_text(json.dumps({"z_mm": [-5.0, -2.5, 0.0], "target": target}))
+    table = measured(files)
+    np.testing.assert_array_equal(table["ceiling_psnr_db"], [31.5, np.nan, 33.25])
+    # The image is 10, 20 and 0 HU off.
+    np.testing.assert_allclose(table["rmse_corrected_hu"], [8, 16, np.nan], rtol=1e-5)
+    table = measured(files, split={"every": 2, "offset_mm": 0.0})
+    np.testing.assert_array_equal(table["ceiling_psnr_db"], [31.5, 33.25])
+
+
+@pytest.mark.parametrize("repeats", [1, 10])
+def test_the_corrected_rmse_is_the_distance_to_the_noise_free_image(repeats):
+    """The truth is known here: a denoiser that blurs and leaves some noise, against a mean of noisy repeats."""
+    rng = np.random.default_rng(2)
+    rows, columns = np.mgrid[:512, :512]
+    truth = 100 * np.sin(rows / 5) + 200 * np.sin(columns / 7)
+    image = uniform_filter(truth, 5) + rng.normal(0, 6, truth.shape)
+    repeated = truth + rng.normal(0, 40, (repeats, *truth.shape))
+    reference = repeated.mean(axis=0)
+    noise_hu = 40 / np.sqrt(repeats)
+    to_truth, to_reference = rmse_hu(image, truth), rmse_hu(image, reference)
+    assert to_reference > 1.2 * to_truth
+    assert rmse_corrected_hu(to_reference, noise_hu) == pytest.approx(to_truth, rel=0.02)
+
+
+def test_an_image_no_farther_from_the_target_than_its_noise_has_no_corrected_error():
+    assert rmse_corrected_hu(3.0, 5.0) == 0
+    assert np.isnan(rmse_corrected_hu(3.0, None))

@@ -1,3 +1,6 @@
+import json
+import logging
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -211,3 +214,53 @@ def test_volumes_of_different_shape_are_refused(volumes):
         other[:] = 0
     with pytest.raises(UserError, match="shape"):
         cut(volumes, layout="quadrants")
+
+
+# Split
+
+
+@pytest.fixture
+def tall(tmp_path):
+    """A volume of nine slices whose values tell their slice, 2 mm apart from -8 mm, and its JSON."""
+    for name, shift in (("clean", 0), ("noisy", -20000)):
+        with new_volume(tmp_path / f"{name}.npy", (9, 20, 24)) as volume:
+            volume[:] = np.arange(9 * 20 * 24).reshape(9, 20, 24) + shift
+    (tmp_path / "a.json").write_text(json.dumps({"z_mm": [-8 + 2 * k for k in range(9)], "slice_thickness_mm": 2}))
+    return tmp_path
+
+
+def cut_split(folder, split, layout, name="patches.npy"):
+    volumes = (folder / "clean.npy", folder / "noisy.npy", folder / name)
+    extract_patches(*volumes, ANYWHERE | layout, "a", info_path=folder / "a.json", split=split)
+    return np.array(open_volume(folder / name))
+
+
+def slices_of(patches):
+    """Slice of each pair, told by the values."""
+    return patches[:, 1, 0, 0] // (20 * 24)
+
+
+LAYOUTS = [{"layout": "quadrants"}, {"layout": "random", "size": 6, "per_slice": 5}]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_patches_of_a_split_are_those_of_the_training_slices_unchanged(tall, layout):
+    whole = cut_split(tall, None, layout, "whole.npy")
+    part = cut_split(tall, {"every": 4, "width": 1, "margin": 1}, layout)
+    # At -8, 0 and 8 mm slices are held out; beside them lies the margin.
+    assert sorted(set(slices_of(part))) == [2, 6]
+    assert np.array_equal(part, whole[np.isin(slices_of(whole), [2, 6])])
+
+
+def test_a_split_that_leaves_the_series_no_training_slice_is_refused(tall):
+    (tall / "a.json").write_text(json.dumps({"z_mm": [2 * k for k in range(9)]}))
+    with pytest.raises(UserError, match=r"none of the 9 slices of .*a\.json for training"):
+        cut_split(tall, {"every": 12, "width": 9}, {"layout": "quadrants"})
+    assert not (tall / "patches.npy").exists()
+
+
+def test_slices_thicker_than_their_distance_are_warned_of(tall, caplog):
+    (tall / "a.json").write_text(json.dumps({"z_mm": [2 * k for k in range(9)], "slice_thickness_mm": 4}))
+    with caplog.at_level(logging.WARNING):
+        cut_split(tall, {"every": 4}, {"layout": "quadrants"})
+    assert "a: slices of 4 mm every 2 mm overlap" in caplog.text

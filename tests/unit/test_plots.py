@@ -261,6 +261,27 @@ def test_a_slice_that_does_not_exist_is_refused(sheet):
         draw_sheet(*sheet, slice_index=3)
 
 
+def test_a_target_that_is_not_clean_is_called_what_it_is_and_differences_are_to_it(sheet, drawn):
+    folder, methods = sheet
+    target = np.load(folder / "clean.npy") + np.random.default_rng(1).normal(0, 20, (3, 64, 64)).astype(np.int16)
+    np.save(folder / "clean.npy", target)
+    assert_picture(draw_sheet(folder, methods, target_label="target"))
+    panels = [axes for axes in drawn[0].axes if axes.images]
+    titles = [axes.get_title() for axes in panels if axes.get_title()]
+    assert titles[-1] == "target"
+    assert "clean" not in titles
+    assert any(text.get_text() == "bottom row: image − target, HU" for axes in drawn[0].axes for text in axes.texts)
+    np.testing.assert_array_equal(panels[2].images[0].get_array(), np.load(folder / "noisy.npy")[1] - target[1])
+
+
+def test_with_a_split_the_sheet_shows_a_held_out_slice(sheet, drawn):
+    folder, methods = sheet
+    draw_sheet(folder, methods, split={"every": 3, "offset_mm": -3})
+    assert drawn[0].get_suptitle().startswith("a.1, slice 0 (z −3.0 mm)")
+    with pytest.raises(UserError, match=r"holds out: 0\.$"):
+        draw_sheet(folder, methods, split={"every": 3, "offset_mm": -3}, slice_index=2)
+
+
 def test_drawing_leaves_matplotlib_as_it_was(sheet, tmp_path):
     # The first look at the backend chooses one.
     assert matplotlib.rcParams["backend"]

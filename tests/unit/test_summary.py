@@ -25,6 +25,7 @@ def tables(tmp_path):
                 slices = pd.DataFrame({"slice": range(len(chosen)), "psnr_db": [value + shift for value in chosen]})
                 slices = slices.assign(noise=noise, method=method, series=series, z_mm=0.0, ssim=0.5, rmse_hu=7.0)
                 slices = slices.assign(bias_hu=[1.0, 2.0, 6.0][: len(chosen)], window_low_hu=-1350, window_high_hu=150)
+                slices = slices.assign(ceiling_psnr_db="", rmse_corrected_hu="")
                 slices.to_csv(path, sep="\t", index=False)
                 paths.append(path)
     return paths
@@ -48,7 +49,7 @@ def test_means_are_over_all_slices_and_the_best_comes_first(tables, tmp_path):
     table = pd.read_csv(tmp_path / "summary.tsv", sep="\t", dtype={"seed": "Int64"})
     assert list(table) == [
         "noise", "method", "network", "variant", "seed", "n_slices", "psnr_db",
-        "ssim", "rmse_hu", "bias_hu", "window_low_hu", "window_high_hu",
+        "ssim", "rmse_hu", "bias_hu", "ceiling_psnr_db", "rmse_corrected_hu", "window_low_hu", "window_high_hu",
     ]  # fmt: skip
     assert table["noise"].tolist() == ["strong"] * 3 + ["weak"] * 3
     assert table["method"].tolist() == ["chen2017-dilated-seed12", "tv", "noisy"] * 2
@@ -58,6 +59,7 @@ def test_means_are_over_all_slices_and_the_best_comes_first(tables, tmp_path):
     assert table["bias_hu"].tolist() == pytest.approx([4 / 3] * 6, rel=1e-5)
     assert table.loc[0, ["network", "variant", "seed"]].tolist() == ["chen2017", "dilated", 12]
     assert table.loc[1:2, ["network", "variant", "seed"]].isna().all(axis=None)
+    assert table[["ceiling_psnr_db", "rmse_corrected_hu"]].isna().all(axis=None)
 
 
 def test_the_order_of_the_files_does_not_matter(tables, tmp_path):
@@ -90,3 +92,43 @@ def test_the_log_shows_every_method_and_the_window(tables, tmp_path, caplog):
 def test_nothing_to_summarise_is_said(tmp_path):
     with pytest.raises(UserError, match="role test"):
         summarize_quality([], tmp_path / "summary.tsv")
+
+
+def know_the_targets(paths):
+    """Write what is known of the targets' noise into slice tables: ceilings 30 and 32 dB, or 40 in the other series."""
+    for path in paths:
+        table = pd.read_csv(path, sep="\t", keep_default_na=False)
+        ceilings = [30.0, 32.0] if len(table) == 2 else [40.0]
+        table.assign(ceiling_psnr_db=ceilings, rmse_corrected_hu=4.0).to_csv(path, sep="\t", index=False)
+
+
+def test_ceiling_and_corrected_rmse_are_means_over_the_test_slices(tables, tmp_path):
+    know_the_targets(tables)
+    summarize_quality(tables, tmp_path / "summary.tsv")
+    table = pd.read_csv(tmp_path / "summary.tsv", sep="\t")
+    assert table["ceiling_psnr_db"].tolist() == [34] * 6
+    assert table["rmse_corrected_hu"].tolist() == [4] * 6
+
+
+def test_one_slice_without_a_ceiling_leaves_the_mean_empty(tables, tmp_path):
+    know_the_targets([path for path in tables if path.stem != "weak-tv-s2"])
+    summarize_quality(tables, tmp_path / "summary.tsv")
+    table = pd.read_csv(tmp_path / "summary.tsv", sep="\t")
+    unknown = (table["noise"] == "weak") & (table["method"] == "tv")
+    assert (table["ceiling_psnr_db"].isna() == unknown).all()
+    assert (table["rmse_corrected_hu"].isna() == unknown).all()
+    assert table["psnr_db"].notna().all()
+
+
+def test_the_log_tells_the_ceiling_once_a_noise_and_the_corrected_rmse_where_known(tables, tmp_path, caplog):
+    know_the_targets([path for path in tables if path.stem.startswith("weak")])
+    with caplog.at_level(logging.INFO):
+        summarize_quality(tables, tmp_path / "summary.tsv")
+    strong, weak = caplog.text.split("noise weak")
+    assert "to 150 HU; the targets' own noise allows 34.00 dB at most)" in weak
+    assert "allows" not in strong
+    assert "corrected" not in strong
+    heading, *rows = weak.splitlines()[1:5]
+    assert len(rows) == 3
+    assert all(row.split()[-3:] == ["4.0", "+1.3", "3"] for row in rows)
+    assert {len(row) for row in rows} == {len(heading)}

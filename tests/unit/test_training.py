@@ -312,3 +312,15 @@ def test_a_file_that_is_no_network_is_refused(tmp_path, content):
         load_network(path)
     with pytest.raises(UserError, match=r"absent\.npz does not exist"):
         load_network(tmp_path / "absent.npz")
+
+
+def test_with_a_split_the_preview_is_a_held_out_slice(data):
+    (data / "info.json").write_text(json.dumps({"z_mm": [0.0, 3.0, 6.0]}))
+    split = {"preview_info": data / "info.json", "split": {"every": 3}}
+    with np.load(train(data, **split)["snapshots"]) as snapshots:
+        np.testing.assert_array_equal(snapshots["noisy"], np.load(data / "noisy.npy")[0])
+        np.testing.assert_array_equal(snapshots["clean"], np.load(data / "clean.npy")[0])
+    with pytest.raises(UserError, match=r"preview\.slice is 1, but the key split .* holds out: 0\."):
+        train(data, preview_slice=1, **split)
+    with pytest.raises(UserError, match=r"none of the 3 slices of .*info\.json for testing"):
+        train(data, preview_info=data / "info.json", split={"every": 9, "offset_mm": 9.0})

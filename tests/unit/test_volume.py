@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quietct.ct.volume import new_volume, open_volume, read_info, to_int16, write_info
+from quietct.ct.volume import new_volume, open_volume, preview_index, read_info, to_int16, write_info
 from quietct.errors import UserError
 
 
@@ -77,3 +77,22 @@ def test_facts_survive_the_round_trip(tmp_path):
     info = {"z_mm": [1.5, -2.0], "kernel": "B40f", "kvp": None, "model": "Größe"}
     write_info(tmp_path / "v.json", info)
     assert read_info(tmp_path / "v.json") == info
+
+
+@pytest.mark.parametrize(
+    ("allowed", "shown"), [(None, 4), ([0, 3, 8], 3), ([2, 6], 2), ([7], 7), (range(8), 4)]
+)  # fmt: skip
+def test_the_preview_is_the_allowed_slice_nearest_to_the_middle(allowed, shown):
+    volume = np.zeros((8, 2, 2)) if allowed != [0, 3, 8] else np.zeros((9, 2, 2))
+    mask = None if allowed is None else np.isin(np.arange(len(volume)), list(allowed))
+    assert preview_index(volume, None, "v.npy", mask) == shown
+
+
+@pytest.mark.parametrize(
+    ("wanted", "named"), [(4, "3 and 6"), (0, "3"), (8, "6"), (9, "slices 0 to 8"), (-1, "slices 0 to 8")]
+)
+def test_a_preview_slice_that_is_trained_on_is_refused_with_the_nearest_held_out_ones(wanted, named):
+    volume, mask = np.zeros((9, 2, 2)), np.isin(np.arange(9), [3, 6])
+    assert preview_index(volume, 6, "v.npy", mask) == 6
+    with pytest.raises(UserError, match=rf"preview\.slice is {wanted}.*v\.npy.*{named}\.$"):
+        preview_index(volume, wanted, "v.npy", mask)

@@ -1,4 +1,4 @@
-"""Cut pairs of noisy and clean patches out of a series."""
+"""Cut pairs of noisy patches and patches of the target out of a series."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
-from quietct.ct.volume import new_volume, open_volume
+from quietct.ct.split import Split, read_slices, training_slices, warn_of_overlap
+from quietct.ct.volume import new_volume, open_volume, read_info
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -80,7 +81,7 @@ def patch_corners(hu: np.ndarray, settings: dict[str, Any], rng: np.random.Gener
     Parameters
     ----------
     hu : ndarray (rows, columns)
-        The clean slice in HU.
+        The slice of the target in HU.
     settings : dict
         `layout`: `quadrants` are the four quarters; `grid` covers the slice with patches of `size` every `stride`
         pixels, the last ones shifted in at the border; `random` takes `per_slice` patches of `size` anywhere.
@@ -129,20 +130,30 @@ def _whole(settings: dict[str, Any], key: str) -> int:
 
 
 def extract_patches(
-    clean_path: str | Path, noisy_path: str | Path, patches_path: str | Path, settings: dict[str, Any], series: str
+    clean_path: str | Path,
+    noisy_path: str | Path,
+    patches_path: str | Path,
+    settings: dict[str, Any],
+    series: str,
+    info_path: str | Path | None = None,
+    split: Split | None = None,
 ) -> None:
-    """Cut the same patches out of a clean volume and its noisy twin.
+    """Cut the same patches out of a noisy volume and its target.
 
     Parameters
     ----------
     clean_path, noisy_path : path
-        Volumes, int16 HU (slices, rows, columns).
+        Volumes, int16 HU (slices, rows, columns); the first is the target, clean or another scan.
     patches_path : path
-        Where the pairs go: int16 HU (n, 2, height, width), first the noisy patch, then the clean one.
+        Where the pairs go: int16 HU (n, 2, height, width), first the noisy patch, then the target's.
     settings : dict
         See `patch_corners`; `seed` for `random`.
     series : str
         Name of the series, part of the seed.
+    info_path : path or None
+        JSON of the series, for a split.
+    split : mapping or None
+        The config's `split`: patches come from slices that are not held out. They are the same as without a split.
 
     Raises
     ------
@@ -154,10 +165,11 @@ def extract_patches(
         raise UserError(f"{clean_path} has the shape {clean.shape}, but {noisy_path} has {noisy.shape}.")
     # The last number keeps this stream apart from the one of the noise, which may have the same seed.
     seed, name = int(settings.get("seed", 0)), zlib.crc32(series.encode())
-    corners = [
-        patch_corners(hu, settings, np.random.default_rng([seed, name, k, 1])) for k, hu in enumerate(clean)
-    ]  # fmt: skip
-    count = sum(len(chosen) for chosen in corners)
+    slices = np.flatnonzero(read_slices(training_slices, info_path, split, len(clean))).tolist()
+    if split and info_path:
+        warn_of_overlap(read_info(info_path), split, series)
+    corners = {k: patch_corners(clean[k], settings, np.random.default_rng([seed, name, k, 1])) for k in slices}
+    count = sum(len(chosen) for chosen in corners.values())
     if not count:
         raise UserError(
             f"Series {series} gives no patches: no slice shows body enough. "
@@ -166,9 +178,9 @@ def extract_patches(
     height, width = patch_shape(clean.shape[1:], settings)
     with new_volume(patches_path, (count, 2, height, width)) as patches:
         n = 0
-        for k, chosen in enumerate(corners):
+        for k, chosen in corners.items():
             for row, column in chosen:
                 window = (k, slice(row, row + height), slice(column, column + width))
                 patches[n, 0], patches[n, 1] = noisy[window], clean[window]
                 n += 1
-    logger.info("%s: %d pairs of %d x %d pixels", series, count, height, width)
+    logger.info("%s: %d pairs of %d x %d pixels from %d slices", series, count, height, width, len(slices))

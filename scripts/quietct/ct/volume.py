@@ -92,16 +92,19 @@ def write_volume(path: str | Path, shape: tuple[int, int, int], slices: Iterable
             file.write(one.data)
 
 
-def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path) -> int:
+def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path, allowed: np.ndarray | None = None) -> int:
     """Find the slice that pictures show.
 
     Parameters
     ----------
     volume : ndarray (slices, rows, columns)
     wanted : int or None
-        The config's `preview.slice`; None for the middle slice.
+        The config's `preview.slice`; None for the middle slice, or of those allowed the one nearest to the middle.
     path : path
         Of the volume, for the message.
+    allowed : ndarray of bool (slices,), optional
+        The slices that are held out of the training, at least one. Others are not shown, because a network may have
+        learnt them by heart.
 
     Returns
     -------
@@ -111,11 +114,19 @@ def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path) -> i
     Raises
     ------
     UserError
-        If the volume has no such slice.
+        If the volume has no such slice, or it is not held out.
     """
-    index = len(volume) // 2 if wanted is None else wanted
+    held_out = np.arange(len(volume)) if allowed is None else np.flatnonzero(allowed)
+    middle = len(volume) // 2
+    index = min(held_out.tolist(), key=lambda k: abs(k - middle)) if wanted is None else wanted
     if not 0 <= index < len(volume):
         raise UserError(f"The key preview.slice is {index}, but {path} has the slices 0 to {len(volume) - 1}.")
+    if index not in held_out:
+        nearest = [*held_out[held_out < index][-1:].tolist(), *held_out[held_out > index][:1].tolist()]
+        raise UserError(
+            f"The key preview.slice is {index}, but the key split does not hold this slice of {path} out of the "
+            f"training; the nearest that it holds out: {' and '.join(map(str, nearest))}."
+        )
     return index
 
 

@@ -20,6 +20,7 @@ import pywt
 from scipy import ndimage
 from skimage import restoration
 
+from quietct.ct.split import Split, read_slices, training_slices
 from quietct.errors import UserError
 from quietct.evaluation.metrics import open_alike, psnr_db
 from quietct.files import written_whole
@@ -215,13 +216,15 @@ def tune_baseline(
     grid: Mapping[str, Sequence[Any]],
     tuning_slices: int,
     window_hu: Sequence[float],
+    infos: Sequence[str | Path] | None = None,
+    split: Split | None = None,
 ) -> None:
     """Try every combination of a grid on a few training slices and write the best down.
 
     Parameters
     ----------
     clean, noisy : sequences of paths
-        Volumes of the training series, in the same order.
+        Volumes of the training series, in the same order; the first are the targets.
     settings_json : path
         The file to write: baseline, settings, tuning_psnr_db, and `tried` with every combination and its PSNR.
     baseline : str
@@ -232,15 +235,19 @@ def tune_baseline(
         How many slices, spread evenly over all the series together.
     window_hu : (low, high)
         Window of the PSNR that decides, HU. Of equals the combination tried first wins.
+    infos : sequence of paths, optional
+        JSON of the series, in the same order, for a split.
+    split : mapping, optional
+        The config's `split`; slices that it holds out are not used.
 
     Raises
     ------
     UserError
-        If the baseline or one of its parameters does not exist, or a list is empty.
+        If the baseline or one of its parameters does not exist, a list is empty, or the split leaves a series no slice.
     """
     if empty := [name for name, values in grid.items() if not values]:
         raise UserError(f"The key baselines: {baseline}: {empty[0]} is an empty list; give at least one value.")
-    pairs = spread_slices(clean, noisy, tuning_slices)
+    pairs = spread_slices(clean, noisy, tuning_slices, infos, split)
     tried: list[dict[str, Any]] = []
     for values in itertools.product(*grid.values()):
         settings = dict(zip(grid, values, strict=True))
@@ -296,16 +303,24 @@ def load_baseline(settings_json: str | Path) -> Denoiser:
 
 
 def spread_slices(
-    clean: Sequence[str | Path], noisy: Sequence[str | Path], count: int
+    clean: Sequence[str | Path],
+    noisy: Sequence[str | Path],
+    count: int,
+    infos: Sequence[str | Path] | None = None,
+    split: Split | None = None,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Take slices spread evenly over several series put end to end.
 
     Parameters
     ----------
     clean, noisy : sequences of paths
-        Volumes, in the same order.
+        Volumes, in the same order; the first are the targets.
     count : int
         How many slices; all of them when there are fewer.
+    infos : sequence of paths, optional
+        JSON of the series, in the same order, for a split.
+    split : mapping, optional
+        The config's `split`; slices that it holds out are passed over.
 
     Returns
     -------
@@ -315,12 +330,14 @@ def spread_slices(
     Raises
     ------
     UserError
-        If the shapes of a pair differ.
+        If the shapes of a pair differ, or the split leaves a series no slice.
     """
     slices: list[tuple[np.ndarray, np.ndarray]] = []
-    for clean_path, noisy_path in zip(clean, noisy, strict=True):
+    facts = [None] * len(clean) if infos is None else infos
+    for clean_path, noisy_path, info in zip(clean, noisy, facts, strict=True):
         reference, image = open_alike(clean_path, noisy_path)
-        slices += zip(image, reference, strict=True)
+        allowed = read_slices(training_slices, info, split, len(reference))
+        slices += [(image[k], reference[k]) for k in np.flatnonzero(allowed)]
     count = min(count, len(slices))
     # The middles of `count` equal stretches: neither the first nor the last slice, which show little of the chest.
     chosen: Any = ((np.arange(count) + 0.5) * len(slices) / count).astype(int) if count else []

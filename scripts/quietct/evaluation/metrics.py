@@ -1,7 +1,8 @@
 """How close an image is to its reference, slice by slice.
 
 PSNR and SSIM depend on the grey-value window they are measured in, so every table carries the window with them;
-RMSE and bias are plain HU and see everything, also what a window hides.
+RMSE and bias are plain HU and see everything, also what a window hides. Where the reference is a scan with noise of its
+own, no image can reach more than a ceiling; both the ceiling and an RMSE without the reference's noise are given then.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 from skimage.metrics import structural_similarity
 
+from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import open_volume, read_info
 from quietct.errors import UserError
 from quietct.files import written_whole
@@ -22,6 +25,8 @@ from quietct.files import written_whole
 logger = logging.getLogger(__name__)
 
 METRICS = ("psnr_db", "ssim", "rmse_hu", "bias_hu")
+# What the noise of the reference allows; empty where it is unknown or there is none.
+REFERENCE_METRICS = ("ceiling_psnr_db", "rmse_corrected_hu")
 
 
 def windowed(hu: ArrayLike, window_hu: Sequence[float]) -> np.ndarray:
@@ -97,6 +102,28 @@ def bias_hu(image: ArrayLike, reference: ArrayLike) -> float:
     return float(np.mean(np.asarray(image, dtype=np.float64) - np.asarray(reference, dtype=np.float64)))
 
 
+def rmse_corrected_hu(rmse_hu: float, noise_hu: float | None) -> float:
+    """Estimate the RMSE to the noise-free reference from the one to a noisy reference.
+
+    Errors that are independent of the reference's noise add to it in squares, so that the noise can be subtracted. It
+    is right only if the image owes nothing to the reference: input and reference are different scans, and the network
+    has not been trained on the slice.
+
+    Parameters
+    ----------
+    rmse_hu : float
+        Root of the mean squared difference to the noisy reference, HU.
+    noise_hu : float or None
+        Standard deviation of the reference's noise over the same pixels, HU; None if it is unknown.
+
+    Returns
+    -------
+    float
+        HU; 0 if the image is no farther from the reference than its noise, NaN if the noise is unknown.
+    """
+    return float("nan") if noise_hu is None else float(np.sqrt(max(rmse_hu**2 - noise_hu**2, 0.0)))
+
+
 def open_alike(*paths: str | Path) -> list[np.ndarray]:
     """Open volumes that must have one shape.
 
@@ -134,29 +161,34 @@ def measure_quality(
     method: str,
     series: str,
     window_hu: Sequence[float],
+    split: Split | None = None,
 ) -> None:
-    """Compare a volume with its clean one, slice by slice, and write a table.
+    """Compare a volume with its target, slice by slice, and write a table.
 
     Parameters
     ----------
     clean, image : path
-        Volumes of equal shape, HU; read one slice at a time.
+        Volumes of equal shape, HU; read one slice at a time. The first is the target, clean or another scan.
     info : path
-        JSON of the series, for the slice positions `z_mm`.
+        JSON of the series, for the slice positions `z_mm`. Where `target` in it tells the noise of the target, the
+        last two metrics can be had.
     metrics_tsv : path
-        The table to write: noise, method, series, slice, z_mm, the four metrics and the window. A slice equal to its
-        reference has the PSNR `inf`.
+        The table to write: noise, method, series, slice, z_mm, the four metrics, ceiling_psnr_db (what a perfect
+        denoiser would reach against the noisy target), rmse_corrected_hu (see there), and the window. A slice equal
+        to its reference has the PSNR `inf`; the last two metrics are empty where they are unknown.
     noise, method, series : str
         What is compared; copied into every row.
     window_hu : (low, high)
         Window of PSNR and SSIM, HU.
+    split : mapping or None
+        The config's `split`: only slices that it holds out are measured.
 
     Raises
     ------
     UserError
-        If the shapes differ or the positions don't fit the volume.
+        If the shapes differ, the positions don't fit the volume, or the split holds no slice out.
     """
-    rows = list(_slice_rows(clean, info, image, window_hu))
+    rows = list(_slice_rows(clean, info, image, window_hu, split))
     table = pd.DataFrame(rows)
     for column, value in enumerate((noise, method, series)):
         table.insert(column, ("noise", "method", "series")[column], value)
@@ -171,21 +203,31 @@ def measure_quality(
 
 
 def _slice_rows(
-    clean_path: str | Path, info_path: str | Path, image_path: str | Path, window_hu: Sequence[float]
+    clean_path: str | Path,
+    info_path: str | Path,
+    image_path: str | Path,
+    window_hu: Sequence[float],
+    split: Split | None,
 ) -> Iterator[dict[str, float]]:
     clean, image = open_alike(clean_path, image_path)
-    positions = read_info(info_path)["z_mm"]
+    facts: dict[str, Any] = read_info(info_path)
+    positions, target = facts["z_mm"], facts.get("target") or {}
+    unknown = [None] * len(positions)
+    ceilings, noises = target.get("ceiling_psnr_db", unknown), target.get("noise_hu", unknown)
     if len(positions) != len(clean):
         raise UserError(
             f"{info_path} lists {len(positions)} slice positions and {clean_path} has {len(clean)} slices. "
             "Delete both and run again."
         )
-    for index, z_mm in enumerate(positions):
+    for index in np.flatnonzero(read_slices(test_slices, info_path, split, len(clean))).tolist():
+        error = rmse_hu(image[index], clean[index])
         yield {
             "slice": index,
-            "z_mm": z_mm,
+            "z_mm": positions[index],
             "psnr_db": psnr_db(image[index], clean[index], window_hu),
             "ssim": ssim(image[index], clean[index], window_hu),
-            "rmse_hu": rmse_hu(image[index], clean[index]),
+            "rmse_hu": error,
             "bias_hu": bias_hu(image[index], clean[index]),
+            "ceiling_psnr_db": float("nan") if ceilings[index] is None else ceilings[index],
+            "rmse_corrected_hu": rmse_corrected_hu(error, noises[index]),
         }

@@ -1,4 +1,4 @@
-"""All methods on one slice: whole, enlarged, and what differs from the clean slice."""
+"""All methods on one slice: whole, enlarged, and what differs from the target."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import preview_index, read_info
 from quietct.evaluation.metrics import open_alike, psnr_db, ssim
 from quietct.figures.style import RC, decibels, method_label, save_figure, variant_label, variant_styles, window_label
@@ -55,13 +56,15 @@ def plot_contact_sheet(
     window_hu: Sequence[float],
     slice_index: int | None,
     zoom: Zoom,
+    split: Split | None = None,
+    target_label: str = "clean",
 ) -> None:
-    """Draw one cell a method: the slice with its PSNR and SSIM, an enlarged square, and the difference to clean.
+    """Draw one cell a method: the slice with its PSNR and SSIM, an enlarged square, and the difference to the target.
 
     Parameters
     ----------
     clean, noisy : path
-        Volumes of the series, HU.
+        Volumes of the series, HU; the first is the target, clean or another scan.
     info : path
         JSON of the series, for the slice position `z_mm`.
     images : sequence of paths
@@ -78,41 +81,53 @@ def plot_contact_sheet(
         Slice to show, from 0; None for the middle one.
     zoom : Zoom
         The square to enlarge; moved where it does not fit.
+    split : mapping or None
+        The config's `split`; with it a held-out slice is shown.
+    target_label : str
+        What the target is called: "clean", or "target" if it is another scan.
 
     Raises
     ------
     UserError
-        If there is no such slice, or a volume's shape differs from the clean one's.
+        If there is no such slice, the split does not hold it out, or a volume's shape differs from the target's.
     """
     volume, *others = open_alike(clean, noisy, *images)
-    index = preview_index(volume, slice_index, clean)
+    held_out = read_slices(test_slices, info, split, len(volume))
+    index = preview_index(volume, slice_index, clean, held_out)
     reference = np.asarray(volume[index])
     cells = {method: np.asarray(other[index]) for method, other in zip(["noisy", *methods], others, strict=True)}
     z_mm = read_info(info)["z_mm"][index]
     title = f"{series}, slice {index} (z {z_mm:.1f} mm), noise {noise}, {window_label(window_hu)}".replace("z -", "z −")
     with matplotlib.rc_context({**RC, "axes.grid": False}):
-        figure = draw_contact_sheet(cells, reference, title, window_hu, zoom.inside(reference.shape))
+        figure = draw_contact_sheet(cells, reference, title, window_hu, zoom.inside(reference.shape), target_label)
         save_figure(figure, plot, dpi=DPI)
     logger.info("%s: %d methods on slice %d of %s", plot, len(cells), index, series)
 
 
 def draw_contact_sheet(
-    cells: dict[str, np.ndarray], clean: np.ndarray, title: str, window_hu: Sequence[float], zoom: Zoom
+    cells: dict[str, np.ndarray],
+    clean: np.ndarray,
+    title: str,
+    window_hu: Sequence[float],
+    zoom: Zoom,
+    target_label: str = "clean",
 ) -> Figure:
-    """Arrange the cells in as many bands of three rows as needed; the clean slice comes last.
+    """Arrange the cells in as many bands of three rows as needed; the target comes last.
 
     Parameters
     ----------
     cells : dict of method to ndarray (rows, columns)
         HU.
     clean : ndarray (rows, columns)
-        HU.
+        The target, HU.
     title : str
         Heading of the sheet.
     window_hu : (low, high)
         Black and white, HU.
     zoom : Zoom
         Within the slice.
+    target_label : str
+        What the target is called.
 
     Returns
     -------
@@ -123,8 +138,8 @@ def draw_contact_sheet(
     n_columns = -(-n_cells // n_bands)
     differences = {method: image.astype(np.float32) - clean for method, image in cells.items()}
     limit = difference_limit(differences)
-    images = {**cells, "clean": clean}
-    titles = [_cell_title(method, image, clean, window_hu) for method, image in images.items()]
+    images = {**cells, target_label: clean}
+    titles = [*(_cell_title(method, image, clean, window_hu) for method, image in cells.items()), target_label]
     # Each band has a row for the titles, as high as its longest, and three rows of panels.
     panels = [PANEL_INCHES * height for height in (clean.shape[0] / clean.shape[1], 1, clean.shape[0] / clean.shape[1])]
     heights: list[float] = []
@@ -153,7 +168,7 @@ def draw_contact_sheet(
             change.imshow(differences[method], cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation_stage="data")
             change.set_axis_off()
         else:
-            _explain(change, limit)
+            _explain(change, limit, target_label)
     return figure
 
 
@@ -172,8 +187,6 @@ def difference_limit(differences: dict[str, np.ndarray]) -> float:
 
 
 def _cell_title(method: str, image: np.ndarray, clean: np.ndarray, window_hu: Sequence[float]) -> str:
-    if method == "clean":
-        return method_label(method)
     network, variant, seed = split_method(method)
     name = f"{network} (seed {seed})\n{variant_label(variant)}" if variant else method_label(method)
     return f"{name}\n{decibels(psnr_db(image, clean, window_hu), 2)}, SSIM {ssim(image, clean, window_hu):.3f}"
@@ -193,15 +206,15 @@ def _outline(zoom: Zoom) -> Rectangle:
     )
 
 
-def _explain(axes: Axes, limit: float) -> None:
-    """Put the scale of the differences where the clean slice, which has none, leaves room."""
+def _explain(axes: Axes, limit: float, target_label: str) -> None:
+    """Put the scale of the differences where the target, which has none, leaves room."""
     axes.set_axis_off()
     scale = ScalarMappable(Normalize(-limit, limit), cmap="RdBu_r")
     bar = axes.figure.colorbar(scale, cax=axes.inset_axes((0.08, 0.5, 0.84, 0.09)), orientation="horizontal")
     bar.set_ticks([-limit, 0, limit])
     bar.ax.tick_params(labelsize=8)
     bar.outline.set_visible(False)
-    axes.text(0.5, 0.72, "bottom row: image − clean, HU", transform=axes.transAxes, ha="center", fontsize=8)
+    axes.text(0.5, 0.72, f"bottom row: image − {target_label}, HU", transform=axes.transAxes, ha="center", fontsize=8)
     axes.text(0.5, 0.18, "middle row: the marked\nsquare, enlarged", transform=axes.transAxes, ha="center", fontsize=8)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import read_info
 from quietct.errors import UserError
 from quietct.evaluation.metrics import open_alike, psnr_db, windowed
@@ -49,8 +50,9 @@ def render_training_gif(
     window_hu: Sequence[float],
     frame_ms: int,
     size_px: int,
+    target_label: str = "clean",
 ) -> None:
-    """Show noisy slice, output and clean slice side by side as the training goes on.
+    """Show noisy slice, output and target side by side as the training goes on.
 
     Parameters
     ----------
@@ -66,6 +68,8 @@ def render_training_gif(
         Time per frame, ms.
     size_px : int
         Width of a panel, pixels. Shrinking averages pixels, so that a small panel shows less noise than the slice has.
+    target_label : str
+        What the last panel is called: "clean", or "target" if it is another scan.
 
     Raises
     ------
@@ -79,7 +83,7 @@ def render_training_gif(
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{snapshots} holds no snapshots ({error}). Delete it and train again.") from None
     before = Panel(noisy, f"noisy, {decibels(psnr_db(noisy, clean, window_hu))}")
-    after = Panel(clean, "clean")
+    after = Panel(clean, target_label)
     frames = [
         (before, Panel(image, f"{_epoch_label(epoch, epochs[-1])}, {decibels(value)}"), after)
         for epoch, image, value in zip(epochs.tolist(), images, psnr.tolist(), strict=True)
@@ -100,8 +104,10 @@ def render_scroll_gif(
     window_hu: Sequence[float],
     frame_ms: int,
     size_px: int,
+    target_label: str = "clean",
+    split: Split | None = None,
 ) -> None:
-    """Scroll through a series: noisy, denoised and clean side by side, with position and PSNR of each slice.
+    """Scroll through a series: noisy, denoised and target side by side, with position and PSNR of each slice.
 
     Parameters
     ----------
@@ -119,23 +125,28 @@ def render_scroll_gif(
         Time per frame, ms.
     size_px : int
         Width of a panel, pixels.
+    target_label : str
+        What the last panel is called: "clean", or "target" if it is another scan.
+    split : mapping or None
+        The config's `split`; with it only held-out slices are shown.
 
     Raises
     ------
     UserError
-        If the volumes' shapes differ.
+        If the volumes' shapes differ, or the split holds no slice out.
     """
     reference, before, after = open_alike(clean, noisy, image)
     positions = read_info(info)["z_mm"]
-    count = min(MAX_SCROLL_FRAMES, len(reference))
+    shown = np.flatnonzero(read_slices(test_slices, info, split, len(reference)))
+    count = min(MAX_SCROLL_FRAMES, len(shown))
     frames = []
-    for index in np.unique(np.linspace(0, len(reference) - 1, count).round().astype(int)):
+    for index in shown[np.unique(np.linspace(0, len(shown) - 1, count).round().astype(int))]:
         noisy_db, image_db = (psnr_db(volume[index], reference[index], window_hu) for volume in (before, after))
         frames.append(
             (
                 Panel(before[index], f"noisy, {decibels(noisy_db)}"),
                 Panel(after[index], f"denoised, {decibels(image_db)}"),
-                Panel(reference[index], f"clean, z {positions[index]:.1f} mm".replace("-", "−")),
+                Panel(reference[index], f"{target_label}, z {positions[index]:.1f} mm".replace("-", "−")),
             )
         )
     title = f"{method_label(method)}, {series}, noise {noise}, {window_label(window_hu)}"
