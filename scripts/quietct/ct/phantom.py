@@ -12,6 +12,8 @@ from functools import cached_property, lru_cache
 
 import numpy as np
 
+from quietct.ct.low_dose import Kernel, Scanner, scan_noise
+from quietct.ct.projection import Sinogram, project
 from quietct.ct.shapes import FloatArray, coverage, grow_tree, paint, tapered_tube
 from quietct.ct.thorax import AIR, BLOOD, LUNG_FLOOR_MM, LUNG_TOP_MM, Thorax
 
@@ -22,8 +24,9 @@ DIAMETERS_MM = (5.0, 8.0, 10.0, 12.0, 20.0)
 DENSITIES_HU = (-800.0, -630.0, -10.0, 100.0)
 NODULES_WITHIN_MM = 35.0  # all nodules end this far from z = 0, so that 24 slices of 3 mm hold them whole
 
-# Quantum noise of a reference scan: standard deviation in HU at 100 mAs in slices of 3 mm.
-REFERENCE_NOISE_HU, REFERENCE_MAS, REFERENCE_THICKNESS_MM = 12.0, 100.0, 3.0
+# The phantom's scanner. At 100 mAs and 3 mm it leaves noise of about 12 HU (SD) in the middle of the chest.
+PHOTONS_PER_MAS = 550.0  # and mm of slice thickness; in an element of 1 mm in each of 1160 views, see `Scanner`
+ELECTRONIC_NOISE = 5.0  # photons in such an element
 
 COARSE_ROWS, COARSE_Z_MM = 128, 3.0
 TREE_POINTS = 1500
@@ -210,48 +213,38 @@ def nodules(nodule_layout: int) -> list[Nodule]:
     return phantom(nodule_layout).nodules
 
 
-def noise_sigma_hu(exposure_mas: float, thickness_mm: float) -> float:
-    """Compute the standard deviation (HU) of the noise: it falls with the root of exposure and thickness."""
-    return REFERENCE_NOISE_HU * np.sqrt(REFERENCE_MAS / exposure_mas * REFERENCE_THICKNESS_MM / thickness_mm)
+def scanner(exposure_mas: float, thickness_mm: float) -> Scanner:
+    """Describe the phantom's scanner at an exposure, for slices of a thickness (mm).
 
-
-def _apodisation(shape: tuple[int, int]) -> tuple[FloatArray, FloatArray]:
-    """Spatial frequency (cycles a pixel) of `rfft2` and the Hann window over it that ends at the Nyquist frequency."""
-    frequency = np.hypot(np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])[None, :])
-    return frequency, np.where(frequency < 0.5, np.cos(np.pi * frequency) ** 2, 0.0)
+    It has no bowtie filter. Its noise has the power spectrum of the ramp filter times the square of the window that
+    `soft_kernel` gives the image: the noise kernel makes up for the linear interpolation of the back-projection, which
+    is a low-pass of gain sinc² besides.
+    """
+    cycles, window = _hann_window()
+    return Scanner(
+        PHOTONS_PER_MAS * exposure_mas * thickness_mm,
+        electronic_noise=ELECTRONIC_NOISE,
+        kernel=Kernel(cycles / PIXEL_MM, window / np.sinc(cycles) ** 2),
+    )
 
 
 def soft_kernel(hu: FloatArray) -> FloatArray:
-    """Blur a slice as a scanner's soft kernel does: its modulation transfer function is a Hann window."""
-    _, window = _apodisation(hu.shape)
-    return np.fft.irfft2(np.fft.rfft2(hu) * window.astype(np.float32), s=hu.shape).astype(np.float32)
+    """Blur a slice as the scanner's soft kernel does: its modulation transfer function is a Hann window."""
+    cycles, window = _hann_window()
+    return Kernel(cycles / PIXEL_MM, window).apply(hu, PIXEL_MM)
 
 
-def quantum_noise(rng: np.random.Generator, sigma_hu: float, shape: tuple[int, int] = (ROWS, ROWS)) -> FloatArray:
-    """Make correlated noise as filtered back-projection with the same kernel leaves it.
-
-    White noise is filtered in the Fourier domain so that its power spectrum is a ramp times the square of the window.
-
-    Returns
-    -------
-    ndarray of float32
-        HU, mean 0, standard deviation `sigma_hu`, the same everywhere in the slice.
-    """
-    frequency, window = _apodisation(shape)
-    gain = (np.sqrt(frequency) * window).astype(np.float32)
-    # Parseval: the variance after the filter is the mean of the squared gain over the whole plane of frequencies, of
-    # which all columns but the first (and for an even width the last) occur twice.
-    twice = np.full(gain.shape[1], 2.0)
-    twice[0] = 1.0
-    if shape[1] % 2 == 0:
-        twice[-1] = 1.0
-    power = float((gain.astype(float) ** 2 * twice).sum() / (shape[0] * shape[1]))
-    white = rng.standard_normal(shape, dtype=np.float32)
-    return (np.fft.irfft2(np.fft.rfft2(white) * gain, s=shape) * (sigma_hu / np.sqrt(power))).astype(np.float32)
+def _hann_window() -> tuple[FloatArray, FloatArray]:
+    """Spatial frequencies in cycles a pixel, and the Hann window that ends at the last one, the Nyquist frequency."""
+    cycles = np.linspace(0, 0.5, 257)
+    return cycles, np.cos(np.pi * cycles) ** 2
 
 
 def scan_slice(layout: int, z_mm: float, thickness_mm: float, exposure_mas: float, repeat: int) -> FloatArray:
-    """Scan one slice: the truth through the kernel of the scanner, plus quantum noise.
+    """Scan one slice: the truth through the kernel of the scanner, plus the noise of its photons.
+
+    The truth does not depend on the exposure: it is blurred, never reconstructed. The noise comes from the truth's
+    line integrals (`quietct.ct.low_dose`), so it is larger behind the shoulders, and streaky there.
 
     Parameters
     ----------
@@ -260,18 +253,30 @@ def scan_slice(layout: int, z_mm: float, thickness_mm: float, exposure_mas: floa
     z_mm, thickness_mm : float
         Height of the slice's middle and its thickness.
     exposure_mas : float
-        Tube current times time; the noise is proportional to its inverse root. Infinite gives no noise.
+        Tube current times time; the noise is about proportional to its inverse root. Infinite gives no noise.
     repeat : int
         Number of the repeat scan; repeats differ in their noise alone.
 
     Returns
     -------
     ndarray of float32 (512, 512)
-        HU.
+        HU. There is no noise outside the inscribed circle.
     """
-    image = soft_kernel(phantom(layout).render_slice(z_mm, thickness_mm))
+    image = soft_kernel(_truth(layout, z_mm, thickness_mm))
     if np.isinf(exposure_mas):
         return image
     # Seeds are whole numbers: micro-ampere-seconds and micrometres, the height shifted to be positive.
     seed = [layout, 5, repeat, round(exposure_mas * 1000), round(z_mm * 1000) + 10**7, round(thickness_mm * 1000)]
-    return image + quantum_noise(np.random.default_rng(seed), noise_sigma_hu(exposure_mas, thickness_mm))
+    sinogram = _sinogram(layout, z_mm, thickness_mm)
+    return image + scan_noise(sinogram, scanner(exposure_mas, thickness_mm), np.random.default_rng(seed))
+
+
+@lru_cache(maxsize=8)
+def _truth(layout: int, z_mm: float, thickness_mm: float) -> FloatArray:
+    """Keep the last slices, for other scans of them."""
+    return phantom(layout).render_slice(z_mm, thickness_mm)
+
+
+@lru_cache(maxsize=8)
+def _sinogram(layout: int, z_mm: float, thickness_mm: float) -> Sinogram:
+    return project(_truth(layout, z_mm, thickness_mm), PIXEL_MM)

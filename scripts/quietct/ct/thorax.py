@@ -234,9 +234,11 @@ class Thorax:
     def _draw_table(self, hu: FloatArray) -> None:
         rows, columns = self._box(-179, 179, 60, 179)
         x, y, view = self.x[:, columns], self.y[rows], hu[rows, columns]
-        # A shallow carbon-fibre trough with a foam core, under a thin mattress.
+        # A shallow carbon-fibre trough with a foam core, under a thin mattress. As in a scanner's image, it ends with
+        # the circle of the field of view: nothing outside the circle attenuates.
         bowl = np.hypot(x, y + 280) - 280
-        inside = np.abs(x) - 172
+        field = np.hypot(x, y) - (self.rows * self.pixel_mm / 2 - 4)
+        inside = np.maximum(np.abs(x) - 172, field)
         for low, high, value in ((118, 128, -930.0), (128, 150, -880.0), (128, 130, -150.0), (148, 150, -150.0)):
             layer = np.maximum(np.maximum(low - bowl, bowl - high), inside)
             paint(view, coverage(layer, self.pixel_mm), value)

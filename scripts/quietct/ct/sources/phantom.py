@@ -45,8 +45,9 @@ def fetch(
         Not used.
     nodule_layout : int, default 1
         Which chest and arrangement of nodules.
-    exposure_mas : float, default 200
-        Exposure; the noise is proportional to its inverse root.
+    exposure_mas : float or str, default 200
+        Exposure; the noise is about proportional to its inverse root. `inf` gives the truth behind the scanner's
+        kernel, without noise, in files that name no exposure.
     repeat : int, default 1
         Repeat scans differ in their noise alone.
     n_slices : int, default 24
@@ -62,7 +63,7 @@ def fetch(
     layout = _whole("nodule_layout", nodule_layout, 1, 0, 2**31)
     again = _whole("repeat", repeat, 1, 0, 2**31)
     count = _whole("n_slices", n_slices, 24, 1, 10_000)
-    exposure = _number("exposure_mas", exposure_mas, 200.0, 0.1, 100_000)
+    exposure = _exposure(exposure_mas)
     spacing = _number("slice_spacing_mm", slice_spacing_mm, 3.0, 0.1, 20)
     lungs = LUNG_TOP_MM - LUNG_FLOOR_MM
     if (count - 1) * spacing > lungs:
@@ -70,7 +71,7 @@ def fetch(
             f"The columns `n_slices` ({count}) and `slice_spacing_mm` ({spacing:g}) ask for "
             f"{(count - 1) * spacing:g} mm, but the lungs of the phantom are {lungs:g} mm high."
         )
-    identity = [f"layout {layout}", f"{exposure:g} mAs", f"repeat {again}", f"{count} x {spacing:g} mm"]
+    identity = [f"layout {layout}", _dose(exposure), f"repeat {again}", f"{count} x {spacing:g} mm"]
     for k in tqdm(range(count), desc="Phantom", unit="slice", disable=None):
         z = (k - (count - 1) / 2) * spacing
         hu = scan_slice(layout, z, spacing, exposure, again)
@@ -78,7 +79,7 @@ def fetch(
         _dataset(identity, layout, exposure, again, k, z, spacing, stored).save_as(
             dest / f"{k + 1:04}.dcm", enforce_file_format=True
         )
-    logger.info("Phantom layout %d, %g mAs, repeat %d: %d slices of %g mm", layout, exposure, again, count, spacing)
+    logger.info("Phantom layout %d, %s, repeat %d: %d slices of %g mm", layout, _dose(exposure), again, count, spacing)
 
 
 def _dataset(
@@ -102,11 +103,11 @@ def _dataset(
     ds.Modality = "CT"
     ds.Manufacturer = "quietct"
     ds.ManufacturerModelName = "Synthetic chest phantom"
-    ds.SoftwareVersions = "1"
+    ds.SoftwareVersions = "2"
     ds.DeviceSerialNumber = "0"
     ds.ReferringPhysicianName = ""
     ds.StudyDescription = "Synthetic chest phantom"
-    ds.SeriesDescription = f"Layout {layout}, {exposure:g} mAs, {spacing:g} mm, repeat {repeat}"[:64]
+    ds.SeriesDescription = f"Layout {layout}, {_dose(exposure)}, {spacing:g} mm, repeat {repeat}"[:64]
 
     ds.PatientName = f"Phantom^Layout{layout}"
     ds.PatientID = f"NoduleLayout_{layout}"
@@ -117,8 +118,8 @@ def _dataset(
     ds.DataCollectionDiameter = ds.ReconstructionDiameter = f"{FIELD_OF_VIEW_MM:g}"
     ds.SliceThickness = f"{spacing:g}"
     ds.SpacingBetweenSlices = f"{spacing:g}"
-    ds.Exposure = round(exposure)
-    ds.ExposureInuAs = round(exposure * 1000)
+    if math.isfinite(exposure):
+        ds.Exposure, ds.ExposureInuAs = round(exposure), round(exposure * 1000)
     ds.GantryDetectorTilt = "0"
     ds.ConvolutionKernel = "RAMP_HANN"
     ds.PatientPosition = "HFS"
@@ -150,7 +151,17 @@ def _dataset(
 
 
 def _uid(*parts: str) -> UID:
-    return generate_uid(entropy_srcs=["quietct phantom 1", *parts])
+    return generate_uid(entropy_srcs=["quietct phantom 2", *parts])
+
+
+def _dose(exposure_mas: float) -> str:
+    return f"{exposure_mas:g} mAs" if math.isfinite(exposure_mas) else "no noise"
+
+
+def _exposure(value: Any) -> float:
+    if str(value).strip().lower() == "inf":
+        return math.inf
+    return _number("exposure_mas", value, 200.0, 0.1, 100_000, "; inf stands for a scan without noise")
 
 
 def _whole(name: str, value: Any, default: int, low: int, high: int) -> int:
@@ -160,7 +171,7 @@ def _whole(name: str, value: Any, default: int, low: int, high: int) -> int:
     return int(number)
 
 
-def _number(name: str, value: Any, default: float, low: float, high: float) -> float:
+def _number(name: str, value: Any, default: float, low: float, high: float, otherwise: str = "") -> float:
     if value is None:
         return default
     try:
@@ -168,5 +179,5 @@ def _number(name: str, value: Any, default: float, low: float, high: float) -> f
     except (TypeError, ValueError):
         number = math.nan
     if not low <= number <= high:
-        raise UserError(f"The column `{name}` says {value!r}; it must be a number from {low:g} to {high:g}.")
+        raise UserError(f"The column `{name}` says {value!r}; it must be a number from {low:g} to {high:g}{otherwise}.")
     return number
