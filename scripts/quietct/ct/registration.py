@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, ndimage
+from scipy import fft, ndimage, stats
 from skimage.filters import threshold_otsu
 from skimage.registration import phase_cross_correlation
 
@@ -21,6 +21,8 @@ SMOOTHING_PX = 1.5  # Gaussian before two slices are compared: below it there is
 MARGIN_PX = 16  # mirrored around a slice before it is shifted, since a Fourier shift is cyclic
 LARGEST_SHIFT_PX = float(MARGIN_PX)
 LEAST_SHIFT_PX = 0.02  # a smaller one is not worth touching the data
+CHANCE = 1e-3  # how often a series that does not move may be taken for one that does
+STEP_PX = 1e-3  # where the estimate stops to improve
 LARGEST_SD_PX = 0.25  # a slice whose shift is less certain has nothing to tell it by
 
 
@@ -77,20 +79,19 @@ def estimate_shift(fixed: np.ndarray, moving: np.ndarray) -> Shift:
         return unknown
     shift = np.asarray(phase_cross_correlation(still, other, normalization=None)[0], dtype=np.float64)
     splines = ndimage.spline_filter(other, 3, mode="nearest", output=np.float32)
+    weights = _body((still + ndimage.shift(other, shift, order=0, mode="nearest")) / 2)
     for _ in range(10):
         if np.abs(shift).max() > LARGEST_SHIFT_PX:
             return Shift((float(shift[0]), float(shift[1])), unknown.covariance, np.nan)
         moved = ndimage.shift(splines, shift, order=3, mode="nearest", prefilter=False)
-        mean = (still + moved) / 2
-        weights = _body(mean)
-        slopes = np.stack(np.gradient(mean)) * weights
+        slopes = np.stack(np.gradient((still + moved) / 2)) * weights
         normal = np.einsum("irc,jrc->ij", slopes, slopes, dtype=np.float64)
-        if np.linalg.cond(normal) > 1e6:
+        if not np.linalg.cond(normal) <= 1e6:  # neither where it is NaN
             return unknown
         inverse = np.linalg.inv(normal)
         step = -inverse @ np.einsum("irc,rc->i", slopes, still - moved, dtype=np.float64)
         shift += step
-        if np.abs(step).max() < 1e-3:
+        if np.abs(step).max() < STEP_PX:
             break
     rest = still - moved + np.tensordot(step.astype(np.float32), slopes, 1)
     scores = _block_sums(slopes * rest)
@@ -122,9 +123,9 @@ def _block_sums(scores: np.ndarray) -> np.ndarray:
 def settled_shifts(estimates: Sequence[Shift]) -> np.ndarray:
     """Decide how the slices of a series are moved, from the estimates of all of them.
 
-    A slice that tells nothing by itself gets the shift of its neighbours. If the root mean square of the shifts is below
-    `LEAST_SHIFT_PX`, or not told from chance (three standard deviations), nothing moves: slices that fit stay
-    bit-identical.
+    A slice that tells nothing by itself gets the shift of its neighbours. If the root mean square of the shifts is
+    below `LEAST_SHIFT_PX` beyond its uncertainty, or not told from chance (a chi-squared test), nothing moves: slices
+    that fit stay bit-identical.
 
     Parameters
     ----------
@@ -141,10 +142,11 @@ def settled_shifts(estimates: Sequence[Shift]) -> np.ndarray:
     if not known.any():
         return np.zeros_like(px)
     rows, columns, mixed = np.array([estimate.covariance for estimate in estimates])[known].T
-    # By chance alone, |shift|² has the mean tr C and the variance 2 tr C².
-    excess = np.mean((px[known] ** 2).sum(axis=1) - rows - columns)
-    chance = np.sqrt(np.sum(2 * (rows**2 + columns**2 + 2 * mixed**2))) / known.sum()
-    if excess < max(LEAST_SHIFT_PX**2, 3 * chance):
+    row, column = px[known].T
+    excess = np.mean(row**2 + column**2 - rows - columns)
+    rows, columns = rows + STEP_PX**2, columns + STEP_PX**2  # never 0
+    distance = np.sum((columns * row**2 + rows * column**2 - 2 * mixed * row * column) / (rows * columns - mixed**2))
+    if excess < LEAST_SHIFT_PX**2 or distance < stats.chi2.isf(CHANCE, 2 * len(row)):
         return np.zeros_like(px)
     index = np.arange(len(px))
     return np.stack([np.interp(index, index[known], axis[known]) for axis in px.T], axis=1)
