@@ -2,6 +2,7 @@ import warnings
 
 import numpy as np
 import pytest
+from water import AIR, disc, distance, grid, shoulders
 
 from quietct.ct.low_dose import Scanner, expected_counts, extra_noise
 from quietct.ct.projection import (
@@ -13,7 +14,6 @@ from quietct.ct.projection import (
     touches_border,
 )
 from quietct.errors import UserError
-from water import AIR, disc, distance, grid, shoulders
 
 SHAPES = [(128, 128), (127, 127), (130, 130), (90, 120), (121, 80)]
 

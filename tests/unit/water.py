@@ -28,3 +28,8 @@ def shoulders(side, pixel_mm, width_mm=460, height_mm=180):
     rows, columns = grid((side, side))
     inside = (rows * pixel_mm / (height_mm / 2)) ** 2 + (columns * pixel_mm / (width_mm / 2)) ** 2 <= 1
     return np.where(inside, WATER, AIR).astype(np.float32)
+
+
+def many(make, count=40, seed=0):
+    """Noise images (count, rows, columns) with different random numbers."""
+    return np.array([make(np.random.default_rng([seed, k])) for k in range(count)])
