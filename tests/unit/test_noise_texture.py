@@ -1,5 +1,7 @@
 """Power spectrum, streaks and kernels of the simulated noise."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from skimage.transform import iradon
