@@ -64,7 +64,9 @@ def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) ->
         If there is nothing to summarise.
     """
     if not metrics:
-        raise UserError("There is nothing to summarise: the series sheet needs at least one series with the role test.")
+        raise UserError(
+            "There is nothing to summarise: the series sheet needs at least one series with the role test or both."
+        )
     # Names such as "nan" or "1" are names: pandas would otherwise turn them into numbers.
     names = {"noise": str, "method": str, "series": str}
     empty = {name: [""] for name in REFERENCE_METRICS}
