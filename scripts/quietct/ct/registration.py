@@ -21,7 +21,7 @@ SMOOTHING_PX = 1.5  # Gaussian before two slices are compared: below it there is
 MARGIN_PX = 16  # mirrored around a slice before it is shifted, since a Fourier shift is cyclic
 LARGEST_SHIFT_PX = float(MARGIN_PX)
 LEAST_SHIFT_PX = 0.02  # a smaller one is not worth touching the data
-CHANCE = 1e-3  # how often a series that does not move may be taken for one that does
+CHANCE = 1e-4  # how often a series that does not move may be taken for one that does
 STEP_PX = 1e-3  # where the estimate stops to improve
 LARGEST_SD_PX = 0.25  # a slice whose shift is less certain has nothing to tell it by
 
