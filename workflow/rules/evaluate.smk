@@ -3,8 +3,8 @@ Models in, denoised volumes and their quality out.
 
 INPUTS
     <results>/models/..., <results>/baselines/...          what denoises
-    <results>/noisy/{noise}/{series}.npy                   what is denoised
-    <results>/volumes/{series}.{npy,json}                  what it should have become
+    noisy volumes                                          what is denoised
+    targets and the scans' JSON                            what it should have become
 OUTPUTS
     <results>/denoised/{noise}/{method}/{series}.npy       int16 HU
     <results>/metrics/{noise}/{method}/{series}.tsv        one row a slice
@@ -15,7 +15,7 @@ OUTPUTS
 rule denoise_series:
     input:
         model=get_model,
-        noisy="<results>/noisy/{noise}/{series}.npy",
+        noisy=get_noisy,
     output:
         volume="<results>/denoised/{noise}/{method}/{series}.npy",
     log:
@@ -38,8 +38,8 @@ rule denoise_series:
 
 rule measure_quality:
     input:
-        clean="<results>/volumes/{series}.npy",
-        info="<results>/volumes/{series}.json",
+        clean=get_target,
+        info=get_scan_info,
         image=get_image,
     output:
         metrics="<results>/metrics/{noise}/{method}/{series}.tsv",
@@ -57,6 +57,7 @@ rule measure_quality:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,
         series=lambda wildcards: wildcards.series,
+        split=SPLIT,
         window_hu=config["window_hu"],
         code=get_code("measure_quality"),
     message:

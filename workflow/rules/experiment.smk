@@ -9,7 +9,8 @@ import re
 from quietct.digests import code_digest
 from quietct.methods import all_methods, split_method, trained_methods
 from quietct.settings import canonical_json, check_config, digest_of, download_settings, load_yaml
-from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of, series_of
+from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of
+from quietct.targets import calibrations_of, check_targets, noise_free, series_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
 
@@ -28,6 +29,7 @@ def load_series():
     collection = REPOSITORY.joinpath("resources", "phantom_fda_series.tsv")
     rows = read_sheet(find_file(sheet), schema, collection, sheet)
     check_split(rows, sheet, lambda location: os.path.realpath(find_file(location)))
+    check_targets(rows, config, sheet, CONFIG_FILE)
     for row in rows:
         if row["source"] == "directory" and not (Path(find_file(row["location"])).exists() or is_there(row)):
             raise UserError(f"{sheet}: the location {row['location']} of series {row['series']} does not exist.")
@@ -37,6 +39,7 @@ def load_series():
 with one_sentence():
     SERIES = load_series()
     PREVIEW = preview_of(list(SERIES.values()), config["preview"]["series"], CONFIG_FILE)
+    CALIBRATIONS = calibrations_of(config, list(SERIES.values()), CONFIG_FILE)
 
 DATASETS = {dataset_of(row): row for row in SERIES.values()}
 # A series of a public collection never changes. What lies in its folder is used, whoever put it there and from wherever,
@@ -47,6 +50,9 @@ DOWNLOAD = download_settings(config)
 
 TRAIN_SERIES = series_of(list(SERIES.values()), "train")
 TEST_SERIES = series_of(list(SERIES.values()), "test")
+MATCHED_SERIES = [name for name, row in SERIES.items() if "target" in row]
+ADDED_NOISES = [name for name, noise in config["noise"].items() if noise["model"] != "measured"]
+SPLIT = canonical_json(config.get("split"))
 ALL_METHODS = all_methods(config)
 TRAINED_METHODS = trained_methods(config)
 # Pictures of all seeds would be many and look alike; the first seed stands for the others.
@@ -121,10 +127,81 @@ def is_phantom(wildcards):
     return SERIES[wildcards.series]["source"] == "phantom"
 
 
+def scan_of(series):
+    """A scan, or the slices of it that have a partner in its target, without the file's ending."""
+    return f"<results>/{'matched' if series in MATCHED_SERIES else 'volumes'}/{series}"
+
+
+def get_scan(wildcards):
+    """The volume that noise is put on."""
+    return f"{scan_of(wildcards.series)}.npy"
+
+
+def get_scan_info(wildcards):
+    """The JSON of that volume, and of all that is made of it."""
+    return f"{scan_of(wildcards.series)}.json"
+
+
+def target_of(series):
+    """The volume that a series is trained towards and compared with: of the shape of its scan."""
+    return f"<results>/{'targets' if series in MATCHED_SERIES else 'volumes'}/{series}.npy"
+
+
+def get_target(wildcards):
+    """The target of one series."""
+    return target_of(wildcards.series)
+
+
+def noisy_of(series, noise):
+    """The volume that is denoised; a measured scan is noisy by itself."""
+    return f"<results>/noisy/{noise}/{series}.npy" if noise in ADDED_NOISES else f"{scan_of(series)}.npy"
+
+
+def get_noisy(wildcards):
+    """The noisy volume of one series."""
+    return noisy_of(wildcards.series, wildcards.noise)
+
+
+def get_target_names(wildcards):
+    """The series whose mean is the target of a series."""
+    return SERIES[wildcards.series]["target"]
+
+
+def get_target_label(series):
+    """What pictures call the target: other scans, unless they are free of noise, are not clean."""
+    return "clean" if all(noise_free(SERIES[name]) for name in SERIES[series].get("target", [])) else "target"
+
+
+def get_model_of_noise(wildcards):
+    """The model of a noise."""
+    return config["noise"][wildcards.noise]["model"]
+
+
+def get_noise_threads(wildcards):
+    """Cores of a job that adds noise: projections are worth two."""
+    return 2 if get_model_of_noise(wildcards) == "low_dose" else 1
+
+
 def get_noise_settings(wildcards):
     """The noise entry as canonical JSON, without its model."""
     entry = config["noise"][wildcards.noise]
     return canonical_json({key: value for key, value in entry.items() if key != "model"})
+
+
+def get_noise_fit(wildcards):
+    """The calibration that a noise is made with, if it has one."""
+    name = config["noise"][wildcards.noise].get("calibration")
+    return [f"<results>/calibration/{name}.json"] if name else []
+
+
+def get_repeats(wildcards):
+    """The series that a calibration is made from."""
+    return CALIBRATIONS[wildcards.calibration]
+
+
+def get_calibration(key, default=None):
+    """Params function for a key of a calibration, by its name in the wildcards."""
+    return lambda wildcards: config["calibration"][wildcards.calibration].get(key, default)
 
 
 def get_training_settings():
@@ -134,10 +211,16 @@ def get_training_settings():
 
 def get_checkpoint(wildcards):
     """Where a killed training is kept: the name is a digest of everything that its weights depend on."""
+    noise = config["noise"][wildcards.noise]
+    fit = noise.get("calibration")
+    shown = [*TRAIN_SERIES, PREVIEW, *CALIBRATIONS.get(fit, [])]
+    targets = [target for name in shown for target in SERIES[name].get("target", [])]
     name = digest_of(
-        [SERIES[name] for name in (*TRAIN_SERIES, PREVIEW)],
+        [SERIES[name] for name in (*shown, *targets)],
         config["window_hu"],
-        config["noise"][wildcards.noise],
+        config.get("split"),
+        noise,
+        config.get("calibration", {}).get(fit),
         config["patches"],
         config["networks"][wildcards.network],
         config["variants"][wildcards.variant],
@@ -160,5 +243,5 @@ def get_model(wildcards):
 def get_image(wildcards):
     """The volume to be measured: the noisy one, or what a method made of it."""
     if wildcards.method == "noisy":
-        return "<results>/noisy/{noise}/{series}.npy"
+        return get_noisy(wildcards)
     return "<results>/denoised/{noise}/{method}/{series}.npy"

@@ -3,7 +3,7 @@ Volumes and training histories in, pictures out.
 
 INPUTS
     <results>/models/.../{history.tsv,snapshots.npz}
-    <results>/{volumes,noisy,denoised}/...
+    noisy and denoised volumes, targets, and the scans' JSON
 OUTPUTS
     <results>/gifs/{noise}/training-{network}-{variant}-seed{seed}.gif     the preview slice while training goes on
     <results>/gifs/{noise}/scroll-{method}-{series}.gif                    a scroll through a denoised series
@@ -36,6 +36,7 @@ rule render_training_gif:
         network=lambda wildcards: wildcards.network,
         variant=lambda wildcards: wildcards.variant,
         seed=lambda wildcards: int(wildcards.seed),
+        target_label=get_target_label(PREVIEW),
         window_hu=config["window_hu"],
         frame_ms=config["gifs"]["frame_ms"],
         size_px=config["gifs"]["size_px"],
@@ -48,9 +49,9 @@ rule render_training_gif:
 
 rule render_scroll_gif:
     input:
-        clean="<results>/volumes/{series}.npy",
-        info="<results>/volumes/{series}.json",
-        noisy="<results>/noisy/{noise}/{series}.npy",
+        clean=get_target,
+        info=get_scan_info,
+        noisy=get_noisy,
         image=get_image,
     output:
         gif=report(
@@ -72,6 +73,7 @@ rule render_scroll_gif:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,
         series=lambda wildcards: wildcards.series,
+        target_label=lambda wildcards: get_target_label(wildcards.series),
         window_hu=config["window_hu"],
         frame_ms=config["gifs"]["frame_ms"],
         size_px=config["gifs"]["size_px"],
@@ -119,9 +121,9 @@ rule plot_cost_curves:
 
 rule plot_contact_sheet:
     input:
-        clean=f"<results>/volumes/{PREVIEW}.npy",
-        info=f"<results>/volumes/{PREVIEW}.json",
-        noisy=f"<results>/noisy/{{noise}}/{PREVIEW}.npy",
+        clean=target_of(PREVIEW),
+        info=f"{scan_of(PREVIEW)}.json",
+        noisy=lambda wildcards: noisy_of(PREVIEW, wildcards.noise),
         images=expand(
             "<results>/denoised/{{noise}}/{method}/{series}.npy",
             method=[*config["baselines"], *SHOWN_METHODS],
@@ -147,6 +149,8 @@ rule plot_contact_sheet:
         series=PREVIEW,
         methods=[*config["baselines"], *SHOWN_METHODS],
         slice=config["preview"]["slice"],
+        split=SPLIT,
+        target_label=get_target_label(PREVIEW),
         zoom_row=config["preview"]["zoom"]["row"],
         zoom_column=config["preview"]["zoom"]["column"],
         zoom_size=config["preview"]["zoom"]["size"],

@@ -1,32 +1,73 @@
 """
-Clean volumes in, pairs of noisy and clean patches out.
+Scans in, pairs of noisy and better patches out.
 
 INPUTS
-    <results>/volumes/{series}.npy             int16 HU
+    <results>/volumes/{series}.{npy,json}      int16 HU; of the series and of its targets
+    <results>/calibration/{calibration}.json   for noises that name one
 OUTPUTS
+    <results>/matched/{series}.{npy,json}      the slices of a scan that have a partner in its targets
+    <results>/targets/{series}.npy             int16 HU, same shape: the mean of the targets on the scan's pixels
     <results>/noisy/{noise}/{series}.npy       int16 HU, same shape
-    <results>/patches/{noise}/{series}.npy     int16 HU (patches, 2, rows, columns): noisy, clean
+    <results>/patches/{noise}/{series}.npy     int16 HU (patches, 2, rows, columns): noisy, target
 """
 
 
-rule add_noise:
+rule match_target:
     input:
-        volume="<results>/volumes/{series}.npy",
+        scan="<results>/volumes/{series}.npy",
+        scan_info="<results>/volumes/{series}.json",
+        targets=collect("<results>/volumes/{name}.npy", name=get_target_names),
+        target_infos=collect("<results>/volumes/{name}.json", name=get_target_names),
     output:
-        volume="<results>/noisy/{noise}/{series}.npy",
+        matched="<results>/matched/{series}.npy",
+        matched_info="<results>/matched/{series}.json",
+        target="<results>/targets/{series}.npy",
     log:
-        "<logs>/add_noise/{noise}/{series}.log",
+        "<logs>/match_target/{series}.log",
     benchmark:
-        "<benchmarks>/add_noise/{noise}/{series}.tsv"
+        "<benchmarks>/match_target/{series}.tsv"
+    wildcard_constraints:
+        series=one_of(MATCHED_SERIES),
     priority: 50  # the trainings wait for it
     conda:
         "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1000,
-        runtime="15m",
+        runtime="1h",
     params:
-        model=lambda wildcards: config["noise"][wildcards.noise]["model"],
+        series=lambda wildcards: wildcards.series,
+        names=get_target_names,
+        window_hu=config["window_hu"],
+        code=get_code("match_target"),
+    message:
+        "Matching {wildcards.series} with its target"
+    script:
+        "../../scripts/match_target.py"
+
+
+rule add_noise:
+    input:
+        volume=get_scan,
+        info=get_scan_info,
+        calibration=get_noise_fit,
+    output:
+        volume="<results>/noisy/{noise}/{series}.npy",
+    log:
+        "<logs>/add_noise/{noise}/{series}.log",
+    benchmark:
+        "<benchmarks>/add_noise/{noise}/{series}.tsv"
+    wildcard_constraints:
+        noise=one_of(ADDED_NOISES),
+    priority: 50  # the trainings wait for it
+    conda:
+        "../../environment.yml"
+    threads: get_noise_threads
+    resources:
+        mem_mb=1000,
+        runtime="1h",  # projections take a core about a second a slice
+    params:
+        model=get_model_of_noise,
         settings=get_noise_settings,
         window_hu=config["window_hu"],
         series=lambda wildcards: wildcards.series,
@@ -39,8 +80,9 @@ rule add_noise:
 
 rule extract_patches:
     input:
-        clean="<results>/volumes/{series}.npy",
-        noisy="<results>/noisy/{noise}/{series}.npy",
+        clean=get_target,
+        noisy=get_noisy,
+        info=get_scan_info,
     output:
         patches="<results>/patches/{noise}/{series}.npy",
     log:
@@ -56,6 +98,7 @@ rule extract_patches:
         runtime="15m",
     params:
         settings=canonical_json(config["patches"]),
+        split=SPLIT,
         series=lambda wildcards: wildcards.series,
         code=get_code("extract_patches"),
     message:

@@ -3,8 +3,7 @@ Patch pairs in, trained networks and tuned baselines out.
 
 INPUTS
     <results>/patches/{noise}/{series}.npy     of every training series
-    <results>/noisy/{noise}/{series}.npy       of the preview series, and of the training series (baselines)
-    <results>/volumes/{series}.npy             likewise
+    noisy volumes, targets and their JSON      of the preview series, and of the training series (baselines)
 OUTPUTS
     <results>/models/{noise}/{network}/{variant}/seed{seed}/{weights.npz,history.tsv,snapshots.npz}
     <results>/baselines/{noise}/{baseline}.json
@@ -14,8 +13,9 @@ OUTPUTS
 rule train_network:
     input:
         patches=collect("<results>/patches/{{noise}}/{series}.npy", series=TRAIN_SERIES),
-        preview_noisy=f"<results>/noisy/{{noise}}/{PREVIEW}.npy",
-        preview_clean=f"<results>/volumes/{PREVIEW}.npy",
+        preview_noisy=lambda wildcards: noisy_of(PREVIEW, wildcards.noise),
+        preview_clean=target_of(PREVIEW),
+        preview_info=f"{scan_of(PREVIEW)}.json",
     output:
         weights="<results>/models/{noise}/{network}/{variant}/seed{seed}/weights.npz",
         history="<results>/models/{noise}/{network}/{variant}/seed{seed}/history.tsv",
@@ -41,6 +41,7 @@ rule train_network:
         training=get_training_settings(),
         window_hu=config["window_hu"],
         preview_slice=config["preview"]["slice"],
+        split=SPLIT,
         checkpoint=get_checkpoint,
         code=get_code("train_network"),
     message:
@@ -51,8 +52,9 @@ rule train_network:
 
 rule tune_baseline:
     input:
-        clean=collect("<results>/volumes/{series}.npy", series=TRAIN_SERIES),
-        noisy=collect("<results>/noisy/{{noise}}/{series}.npy", series=TRAIN_SERIES),
+        clean=[target_of(series) for series in TRAIN_SERIES],
+        noisy=lambda wildcards: [noisy_of(series, wildcards.noise) for series in TRAIN_SERIES],
+        infos=[f"{scan_of(series)}.json" for series in TRAIN_SERIES],
     output:
         settings="<results>/baselines/{noise}/{baseline}.json",
     log:
@@ -69,6 +71,7 @@ rule tune_baseline:
         baseline=lambda wildcards: wildcards.baseline,
         grid=lambda wildcards: canonical_json(config["baselines"][wildcards.baseline]),
         tuning_slices=config["tuning_slices"],
+        split=SPLIT,
         window_hu=config["window_hu"],
         code=get_code("tune_baseline"),
     message:
