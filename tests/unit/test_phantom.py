@@ -268,7 +268,7 @@ def test_noise_in_the_middle_of_the_chest_is_that_of_a_usual_scanner(low):
     assert abs(low[:, near(0, 0, 150)].mean()) < 0.1
 
 
-@pytest.mark.parametrize(("mas", "thickness"), [(100, 3), (400, 3), (25, 12), (100, 0.75)])
+@pytest.mark.parametrize(("mas", "thickness"), [(400, 3), (25, 6), (100, 0.75)])
 def test_the_variance_of_noise_falls_with_exposure_and_thickness(low, mas, thickness):
     sigma = noise_of(mas, thickness=thickness)[near(0, 0, 150)].std()
     # The electronic noise, which does not depend on them, takes a little from the law.
