@@ -119,10 +119,13 @@ def test_gaussian_and_thinned_rays_agree_where_one_takes_over_from_the_other(dos
 
 
 @pytest.mark.usefixtures("rays")
-@pytest.mark.parametrize(("counts", "electronic_noise"), [(400, 0), (12, 0), (3, 0), (12, 3.0)])
-def test_rays_of_few_photons_have_the_statistics_of_thinned_counts(counts, electronic_noise):
+@pytest.mark.parametrize(
+    ("counts", "dose", "electronic_noise"),
+    [(400, 0.25, 0), (100, 0.1, 0), (12, 0.25, 0), (3, 0.25, 0), (12, 0.25, 3.0), (12, 0.8, 3.0)],
+)
+def test_rays_of_few_photons_have_the_statistics_of_thinned_counts(counts, dose, electronic_noise):
     """Photon by photon, by brute force."""
-    dose, rng = 0.25, np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     noise = extra_noise(one_ray(counts), Scanner(1e4, electronic_noise), dose, np.random.default_rng(1))
     full = rng.poisson(counts, 30_000)
     photons = np.arange(full.max()) < full[:, None]
