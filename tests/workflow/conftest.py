@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from repeat_scans import make_truth
 
 from quietct.settings import load_yaml
 
@@ -68,6 +69,12 @@ def snakemake(repository, command):
 @pytest.fixture(scope="session")
 def tiny_config():
     return load_yaml(HERE / "tiny.yaml")
+
+
+@pytest.fixture(scope="session")
+def truth():
+    """Eleven slices of the synthetic chest without noise, HU (11, 512, 512)."""
+    return make_truth(11)
 
 
 def new_folder(tmp_path_factory, name):

@@ -43,7 +43,8 @@ def test_the_sheet_of_the_article_fits_every_config(repository, folder, snakemak
 
 def test_sheets_of_the_synthetic_chest_fit_other_configs(repository, folder, snakemake):
     outcome = plan(snakemake, folder, "config/demo.tsv", config=repository / "config/article.yaml")
-    assert outcome.jobs["fetch_series"] == 3
+    assert outcome.jobs["fetch_series"] == 4
+    assert outcome.jobs["match_target"] == 1  # the test's, with its truth
     assert outcome.jobs["extract_patches"] == 2
 
 
