@@ -87,7 +87,7 @@ def test_captions_are_there_change_with_the_epoch_and_cover_no_anatomy(snapshots
 
 def test_the_captions_say_untrained_epoch_and_psnr(snapshots, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(gif_module, "_write_film", lambda path, frames, title, *rest: seen.extend([title, *frames]))
+    monkeypatch.setattr(gif_module, "write_film", lambda path, frames, title, *rest: seen.extend([title, *frames]))
     render_training_gif(snapshots, tmp_path / "t.gif", "chen2017-dilated-seed1", "weak", WINDOW, 200, SIZE)
     title, *frames = seen
     assert title == "chen2017 · dilated (seed 1), noise weak, window −1000 to 1000 HU"
@@ -155,7 +155,7 @@ def test_a_scroll_spreads_its_frames_over_the_whole_series(series):
 
 def test_scroll_captions_say_position_and_psnr(series, monkeypatch):
     seen = []
-    monkeypatch.setattr(gif_module, "_write_film", lambda path, frames, *rest: seen.extend(frames))
+    monkeypatch.setattr(gif_module, "write_film", lambda path, frames, *rest: seen.extend(frames))
     scroll_film(series)
     assert seen[0][1].caption == "denoised, 26.0 dB"
     assert seen[-1][2].caption == "clean, z −147.5 mm"
@@ -180,7 +180,7 @@ def test_volumes_of_different_shape_are_refused(series):
 
 def test_a_target_that_is_not_clean_is_called_what_it_is(series, snapshots, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(gif_module, "_write_film", lambda path, frames, *rest: seen.extend(frames))
+    monkeypatch.setattr(gif_module, "write_film", lambda path, frames, *rest: seen.extend(frames))
     scroll_film(series, target_label="target")
     assert len(seen) == gif_module.MAX_SCROLL_FRAMES
     assert all(panels[2].caption.startswith("target, z ") for panels in seen)
@@ -191,7 +191,7 @@ def test_a_target_that_is_not_clean_is_called_what_it_is(series, snapshots, tmp_
 
 def test_a_scroll_of_a_split_shows_the_held_out_slices_alone(series, monkeypatch):
     seen = []
-    monkeypatch.setattr(gif_module, "_write_film", lambda path, frames, *rest: seen.extend(frames))
+    monkeypatch.setattr(gif_module, "write_film", lambda path, frames, *rest: seen.extend(frames))
     scroll_film(series, split={"every": 10, "width": 2})
     # From 0 to -147.5 mm, 2.5 mm apart: -25, -22.5, -50 and so on.
     heights = [float(panels[2].caption.split()[2].replace("−", "-")) for panels in seen]

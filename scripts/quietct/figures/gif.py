@@ -89,7 +89,7 @@ def render_training_gif(
         for epoch, image, value in zip(epochs.tolist(), images, psnr.tolist(), strict=True)
     ]
     title = f"{method_label(method)}, noise {noise}, {window_label(window_hu)}"
-    _write_film(gif, frames, title, window_hu, frame_ms, size_px)
+    write_film(gif, frames, title, window_hu, frame_ms, size_px)
 
 
 def render_scroll_gif(
@@ -150,7 +150,7 @@ def render_scroll_gif(
             )
         )
     title = f"{method_label(method)}, {series}, noise {noise}, {window_label(window_hu)}"
-    _write_film(gif, frames, title, window_hu, frame_ms, size_px)
+    write_film(gif, frames, title, window_hu, frame_ms, size_px)
 
 
 def draw_frame(
@@ -197,7 +197,7 @@ def draw_frame(
     return indexed
 
 
-def _write_film(
+def write_film(
     gif: str | Path,
     frames: Sequence[Sequence[Panel]],
     title: str,
@@ -205,7 +205,23 @@ def _write_film(
     frame_ms: int,
     size_px: int,
 ) -> None:
-    """Encode the frames, with fewer greys and smaller panels until the file is small enough."""
+    """Write an animation of panels side by side, with fewer greys and smaller panels until the file is small enough.
+
+    Parameters
+    ----------
+    gif : path
+        The animation to write.
+    frames : sequence of sequence of Panel
+        The same number of panels, of equal shapes, in each.
+    title : str
+        One line over all frames.
+    window_hu : (low, high)
+        Black and white, HU.
+    frame_ms : int
+        Time per frame, ms; the last one is held.
+    size_px : int
+        Width of a panel, pixels, if the file does not grow too large.
+    """
     durations = [frame_ms] * (len(frames) - 1) + [max(HOLD_MS, frame_ms)]
     encoded = b""
     for width, greys in _attempts(size_px):

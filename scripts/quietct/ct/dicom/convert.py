@@ -63,7 +63,7 @@ def convert_series(
     """
     series = read_series(dicom_dir, series_instance_uid, unusable, acquisition_number)
     if unusable == "skip":
-        series = _decodable(series, n_slices)
+        series = decodable(series, n_slices)
     images = series.images[:n_slices]
     if n_slices is not None and len(images) < n_slices:
         raise UserError(f"{dicom_dir} has {len(images)} slices, fewer than the column `n_slices` says ({n_slices}).")
@@ -74,7 +74,7 @@ def convert_series(
     def slices(process: DecodingProcess) -> Iterator[np.ndarray]:
         nonlocal padded
         one = np.empty(shape[1:], np.int16)
-        for hu, padding in _pixels(images, process):
+        for hu, padding in read_pixels(images, process):
             if padding is not None:
                 padded += int(np.count_nonzero(padding))
             if hu.dtype.kind == "f":
@@ -88,7 +88,8 @@ def convert_series(
     logger.info("%s: %d slices of %d x %d, %d padded pixels", dicom_dir, *shape, padded)
 
 
-def _pixels(images: list[Image], process: DecodingProcess) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+def read_pixels(images: list[Image], process: DecodingProcess) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
+    """Decode slices one after the other: HU and padding of each, as from `read_slice`."""
     for _, of_file in groupby(images, key=lambda image: image.file):
         first = next(of_file)
         with opened(first) as file:
@@ -96,7 +97,7 @@ def _pixels(images: list[Image], process: DecodingProcess) -> Iterator[tuple[np.
                 yield read_slice(image, file, process)
 
 
-def _decodable(series: Series, n_slices: int | None) -> Series:
+def decodable(series: Series, n_slices: int | None = None) -> Series:
     """Leave out the slices whose pixels cannot be decoded; how many remain must be known before any is written."""
     kept: list[Image] = []
     skipped = list(series.skipped)
@@ -105,7 +106,7 @@ def _decodable(series: Series, n_slices: int | None) -> Series:
             if len(kept) == n_slices:
                 break
             try:
-                next(_pixels([image], process))
+                next(read_pixels([image], process))
                 kept.append(image)
             except UserError as error:
                 logger.warning("Left out: %s", error)

@@ -53,7 +53,7 @@ def fetch(
     """
     if not location:
         raise UserError("The column `location` is empty; source `directory` needs a folder or a .zip file there.")
-    with _opened(Path(location).expanduser()) as files:
+    with opened(Path(location).expanduser()) as files:
         series = choose_series(files, location, series_instance_uid, unusable or "strict", acquisition_number)
         names = dict.fromkeys(image.file for image in series.images)
         left_out = dict.fromkeys(skip.file for skip in series.skipped if skip.file not in names)
@@ -77,8 +77,14 @@ def _copy(file: Entry, path: Path, must: bool) -> None:
 
 
 @contextmanager
-def _opened(location: Path) -> Iterator[list[Entry]]:
-    """Give the files of a folder or archive."""
+def opened(location: Path) -> Iterator[list[Entry]]:
+    """Give the files of a folder with all folders below it, a .zip, a DICOMDIR, or a single file.
+
+    Raises
+    ------
+    UserError
+        If it does not exist, or is a .zip that cannot be unpacked.
+    """
     if location.is_dir():
         yield entries(location)
     elif zipfile.is_zipfile(location) or location.suffix.lower() == ".zip":
