@@ -4,6 +4,7 @@ Patch pairs in, trained networks and tuned baselines out.
 INPUTS
     <results>/patches/{noise}/{series}.npy     of every training series
     noisy volumes, targets and their JSON      of the preview series, and of the training series (baselines)
+    the scans' JSON                            of the training series
 OUTPUTS
     <results>/models/{noise}/{network}/{variant}/seed{seed}/{weights.npz,history.tsv,snapshots.npz}
     <results>/baselines/{noise}/{baseline}.json
@@ -13,6 +14,7 @@ OUTPUTS
 rule train_network:
     input:
         patches=collect("<results>/patches/{{noise}}/{series}.npy", series=TRAIN_SERIES),
+        infos=[f"{scan_of(series)}.json" for series in TRAIN_SERIES],
         preview_noisy=lambda wildcards: noisy_of(PREVIEW, wildcards.noise),
         preview_clean=target_of(PREVIEW),
         preview_info=f"{scan_of(PREVIEW)}.json",
