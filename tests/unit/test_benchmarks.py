@@ -35,7 +35,7 @@ def python(repository):
 
 
 @pytest.mark.parametrize(
-    "name", ["compare_with_bm3d", "conv_tricks", "conv_vs_pytorch", "read_dicom", "training_throughput"]
+    "name", ["compare_with_bm3d", "conv_tricks", "conv_vs_pytorch", "low_dose", "read_dicom", "training_throughput"]
 )
 def test_help_explains_each_benchmark(python, name):
     finished = python(f"benchmarks/{name}.py", "--help")
@@ -104,3 +104,13 @@ def test_reading_dicom_is_compared_with_decoding_alone(python, tmp_path):
     if sys.platform == "linux":
         assert row["converting_mib"] > 0
         assert row["decoding_mib"] > 0
+
+
+def test_cost_and_error_of_low_dose_noise_are_reported_and_drawn(python, tmp_path):
+    files = "--json", tmp_path / "n.json", "--picture", tmp_path / "n.png"
+    finished = python("benchmarks/low_dose.py", "--quick", *files)
+    assert finished.returncode == 0, finished.stderr
+    (row,) = json.loads((tmp_path / "n.json").read_text())
+    assert (row["views"], row["side"]) == (90, 128)
+    assert 0 < row["sd_error_median"] < row["sd_error_p99"] < 0.2
+    assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")
