@@ -58,11 +58,15 @@ def read_slice(image: Image, file: BoundedFile, process: DecodingProcess) -> tup
     UserError
         If the pixels cannot be decoded.
     """
-    stored = _decoded(image, file, process)
-    values = _used_bits(image, stored)
-    padding = _padding(image, stored)
+    return to_hounsfield(image, read_stored(image, file, process))
+
+
+def to_hounsfield(image: Image, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Do the second half of `read_slice`: give HU and padding of what `read_stored` gave."""
+    values = used_bits(image, stored)
+    padding = padded(image, stored)
     if padding is not None and values is not stored:
-        padding |= _padding(image, values)
+        padding |= padded(image, values)
     try:
         hu = _hounsfield(image, values)
     except Exception:  # only a table of the file can fail
@@ -72,7 +76,8 @@ def read_slice(image: Image, file: BoundedFile, process: DecodingProcess) -> tup
     return hu, padding
 
 
-def _decoded(image: Image, file: BoundedFile, process: DecodingProcess) -> np.ndarray:
+def read_stored(image: Image, file: BoundedFile, process: DecodingProcess) -> np.ndarray:
+    """Do the first half of `read_slice`: decode all 16 bits of each pixel, as they are in the file."""
     options: dict[str, Any] = {
         "samples_per_pixel": 1,
         "photometric_interpretation": "MONOCHROME2",
@@ -118,21 +123,35 @@ def _has_decoder(syntax: UID) -> bool:
         return False
 
 
-def _used_bits(image: Image, stored: np.ndarray) -> np.ndarray:
+def stored_range(image: Image) -> tuple[int, int]:
+    """Give the lowest and the highest value that a pixel can store."""
+    bits = image.whole("BitsStored") or 16
+    return (-(1 << bits - 1), (1 << bits - 1) - 1) if image.whole("PixelRepresentation") else (0, (1 << bits) - 1)
+
+
+def used_bits(image: Image, stored: np.ndarray) -> np.ndarray:
     """Drop what sits in the bits above the stored ones, for example overlays (PS3.5 8.1.1)."""
     bits = image.whole("BitsStored") or 16
-    signed = bool(image.whole("PixelRepresentation"))
-    low, high = (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    low, high = stored_range(image)
     if bits == 16 or (stored.min() >= low and stored.max() <= high):
         return stored
-    if not signed:
+    if low == 0:
         return stored & high
     spare = 32 - bits  # shifting keeps the sign
     return (stored.astype(np.int32) << spare) >> spare
 
 
-def _padding(image: Image, stored: np.ndarray) -> np.ndarray | None:
-    """Where the scanner padded (PS3.3 C.7.5.1.1.2): a stored value, or a range of them."""
+def padded(image: Image, stored: np.ndarray) -> np.ndarray | None:
+    """Where the scanner padded (PS3.3 C.7.5.1.1.2); None if the file knows no padding."""
+    limits = padding_range(image)
+    if limits is None:
+        return None
+    low, high = limits
+    return stored == low if low == high else (stored >= low) & (stored <= high)
+
+
+def padding_range(image: Image) -> tuple[int, int] | None:
+    """Give the stored values that stand for padding, lowest and highest; None if the file knows no padding."""
     value, limit = image.whole("PixelPaddingValue"), image.whole("PixelPaddingRangeLimit")
     if value is None:
         return None
@@ -143,7 +162,7 @@ def _padding(image: Image, stored: np.ndarray) -> np.ndarray | None:
         return bits - 0x10000 if image.whole("PixelRepresentation") and bits & 0x8000 else bits
 
     low, high = sorted((as_stored(value), as_stored(value if limit is None else limit)))
-    return stored == low if low == high else (stored >= low) & (stored <= high)
+    return low, high
 
 
 def _hounsfield(image: Image, stored: np.ndarray) -> np.ndarray:
