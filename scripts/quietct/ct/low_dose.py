@@ -151,11 +151,6 @@ def extra_noise(
 ) -> np.ndarray:
     """Make the noise that takes a scan to a fraction of its dose.
 
-    Of a ray that I photons pass at full dose, a scan at the fraction a measures the line integral with a variance of
-    1 / (a I) + σ² / (a I)², where σ is the electronic noise. What the scan has of that already, 1 / I + σ² / I², is
-    left out. Where rays starve, counts are drawn instead: a Poisson number at full dose, thinned to the fraction (each
-    photon stays with probability a), and the difference of the logarithms is the noise.
-
     Parameters
     ----------
     sinogram : Sinogram
@@ -183,12 +178,25 @@ def extra_noise(
         raise UserError(f"The setting `dose` is {dose!r}; it must be a fraction above 0 and at most 1.")
     if dose == 1:
         return np.zeros(sinogram.shape, np.float32)
+    return _reconstruct(extra_ray_noise(sinogram, scanner, dose, rng, normals), sinogram, scanner)
+
+
+def extra_ray_noise(
+    sinogram: Sinogram, scanner: Scanner, dose: float, rng: np.random.Generator, normals: np.ndarray | None = None
+) -> np.ndarray:
+    """Make the noise of the line integrals behind `extra_noise`, as float32 (detectors, views).
+
+    Of a ray that I photons pass at full dose, a scan at the fraction a measures the line integral with a variance of
+    1 / (a I) + σ² / (a I)², where σ is the electronic noise. What the scan has of that already, 1 / I + σ² / I², is
+    left out. Where rays starve, counts are drawn instead: a Poisson number at full dose, thinned to the fraction (each
+    photon stays with probability a), and the difference of the logarithms is the noise.
+    """
     counts, electronic = expected_counts(sinogram, scanner)
     starved = _starved(dose * counts, electronic)
     noise = rng.standard_normal(counts.shape, dtype=np.float32) if normals is None else normals.copy()
     noise *= np.sqrt((1 - dose) / (dose * counts) * (1 + (1 + dose) / dose * electronic**2 / counts))
     noise[starved] = _thinned(counts[starved], electronic, dose, rng)
-    return _reconstruct(noise, sinogram, scanner)
+    return noise
 
 
 def expected_counts(sinogram: Sinogram, scanner: Scanner) -> tuple[np.ndarray, float]:
