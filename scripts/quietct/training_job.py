@@ -16,7 +16,7 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from quietct import __version__
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import open_volume, preview_index, to_int16
+from quietct.ct.volume import open_volume, preview_index, read_info, to_int16
 from quietct.errors import UserError
 from quietct.evaluation.metrics import psnr_db
 from quietct.files import written_whole
@@ -26,6 +26,7 @@ from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network
 from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
+from quietct.training_data import training_facts
 
 HISTORY_COLUMNS = [
     "epoch",
@@ -108,6 +109,7 @@ def train_network(
     threads: int = 1,
     preview_info: str | Path | None = None,
     split: Split | None = None,
+    infos: Sequence[str | Path] | None = None,
 ) -> None:
     """Train one network with one variant and one seed, and write weights, history and snapshots.
 
@@ -137,6 +139,8 @@ def train_network(
         JSON of the preview series, for a split.
     split : mapping or None
         The config's `split`; with it the preview is a held-out slice.
+    infos : sequence of path or None
+        JSON of the training series. What it and the patches say of the training data is kept with the weights.
 
     Raises
     ------
@@ -205,6 +209,7 @@ def train_network(
         "normalisation": dict(normalisation),
         "window_hu": list(window_hu),
         "patches_sha256": digest,
+        "training_data": training_facts([read_info(path) for path in infos or ()], patch_set.files),
         "validation_psnr_db": state.history[-1]["validation_psnr_db"],
         "version": __version__,
     }
