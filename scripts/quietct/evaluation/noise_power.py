@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.linalg import helmert
 
 
 def repeat_noise(repeats: ArrayLike) -> np.ndarray:
-    """Take the noise out of repeat scans of one object: what differs from their mean, at the level of one scan.
+    """Take the noise out of repeat scans of one object.
 
     Parameters
     ----------
@@ -21,12 +22,12 @@ def repeat_noise(repeats: ArrayLike) -> np.ndarray:
 
     Returns
     -------
-    ndarray of float64 (n, ...)
-        (image - mean) sqrt(n / (n - 1)), HU: its expected power is that of the noise of one image. Of a pair the two
-        are (first - second) / sqrt(2) and the same with the other sign.
+    ndarray of float64 (n - 1, ...)
+        Independent images of noise with the power of that of one scan, HU: the Helmert contrasts of the repeats, in
+        which the object cancels. Of a pair it is (first - second) / sqrt(2).
     """
     images = np.asarray(repeats, dtype=np.float64)
-    return (images - images.mean(axis=0)) * np.sqrt(len(images) / (len(images) - 1))
+    return np.tensordot(helmert(len(images)), images, axes=1)
 
 
 def detrended(regions: ArrayLike) -> np.ndarray:
@@ -104,8 +105,7 @@ def ring_average(power: ArrayLike, pixel_mm: float, corners: bool = False) -> tu
     radius = radial_frequency(shape, pixel_mm).ravel()
     step = 1 / (max(shape) * pixel_mm)
     ring = np.rint(radius / step).astype(int)
-    # A little room for rounding: Nyquist itself belongs in.
-    count = int((np.hypot(0.5, 0.5) if corners else 0.5) / pixel_mm / step + 1e-6) + 1
+    count = 1 + (ring.max() if corners else max(shape) // 2)
     member = ring[:, None] == np.arange(count)
     weights = member / member.sum(axis=0)
     return radius @ weights, values.reshape(*values.shape[:-2], -1) @ weights

@@ -1,0 +1,43 @@
+"""Attenuation of air and lungs where a scan comes from pictures whose grey scale ends above them."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+from skimage.filters import threshold_otsu
+
+from quietct.ct.patches import body_mask
+
+AIR_HU, LUNG_HU = -1000.0, -850.0
+COMPLETE_BELOW_HU = -900.0  # a scan with values this low shows air
+NEAR_HU = 10.0  # interpolation leaves clipped values about the end of the scale
+
+
+def fill_clipped_air(hu: np.ndarray, low_hu: float) -> np.ndarray:
+    """Give back to clipped air its attenuation, for projections: outside the body that of air, inside that of lung.
+
+    A picture with a soft-tissue window shows air as its lowest value, -160 HU for instance. Taken for that, air takes
+    away nearly as much light as water, and simulated noise is far too strong and in the wrong places. How dense lung
+    really is matters less: in a chest, -1000 instead of -850 HU changes the noise by 4 %.
+
+    Parameters
+    ----------
+    hu : ndarray (rows, columns)
+        A slice, HU.
+    low_hu : float
+        The lowest value of the series, HU. Nothing is changed if it is below -900.
+
+    Returns
+    -------
+    ndarray of float32 (rows, columns)
+        HU.
+    """
+    filled = np.asarray(hu, dtype=np.float32).copy()
+    if low_hu < COMPLETE_BELOW_HU or not np.ptp(filled):
+        return filled
+    smooth = gaussian_filter(filled, 1)
+    body = body_mask(smooth, threshold_otsu(smooth))
+    clipped = filled <= low_hu + NEAR_HU
+    filled[clipped & ~body] = AIR_HU
+    filled[clipped & body] = LUNG_HU
+    return filled
