@@ -48,9 +48,9 @@ def _network_lines(description: Mapping[str, Any]) -> list[str]:
     architecture = Architecture.from_config(description["architecture"])
     parameters = sum(prod(shape) + shape[0] for shape in architecture.weight_shapes)
     field = 1 + sum(layer.kernel - 1 for layer in architecture.layers)
-    name = description.get("network", "unnamed")
+    name, count = description.get("network", "unnamed"), len(architecture.layers)
     return [
-        f"{name}: {len(architecture.layers)} layers, {parameters:,} parameters, sees {field} x {field} pixels",
+        f"{name}: {count} layer{'s' * (count > 1)}, {parameters:,} parameters, sees {field} x {field} pixels",
         *(f"{k}. {_layer(layer)}" for k, layer in enumerate(architecture.layers, start=1)),
     ]
 

@@ -20,6 +20,7 @@ SIZE_FACTOR = 1.2  # of pixels and slice thickness
 NOISE_FACTOR = 1.5
 KVP_APART = 5.0
 HU_APART = 100.0
+DARK_APART = 300.0  # a small field of view may show lung and still no air
 SHARE_OUTSIDE = 0.005  # of the pixels
 SHARE_CLIPPED = 0.001
 LUNG_FACTOR, LUNG_APART = 3.0, 0.1
@@ -128,7 +129,7 @@ def _of_range(quantiles: Mapping[str, float] | None, hu: np.ndarray) -> list[str
         found.append(f"{below:.1%} of the pixels are far below the training data, which begin at {lowest:.0f} HU.")
     if above > SHARE_OUTSIDE:
         found.append(f"{above:.1%} of the pixels are far above the training data, which end at {high:.0f} HU.")
-    if hu.min() > low + HU_APART:
+    if hu.min() > low + DARK_APART:
         found.append(
             f"No pixel is below {hu.min():.0f} HU, where the training data had air or lung down to {low:.0f} HU: the "
             "series shows none, or was clipped to a window."
