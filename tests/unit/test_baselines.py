@@ -109,6 +109,17 @@ def test_the_noise_is_estimated_within_a_tenth(sigma):
     assert noise_sigma(with_noise(thorax(256), sigma)) == pytest.approx(sigma, rel=0.1)
 
 
+@pytest.mark.parametrize("sigma", [40, 150])
+def test_noise_behind_a_soft_kernel_is_estimated_within_a_quarter(sigma):
+    smooth = gaussian_filter(np.random.default_rng(0).normal(size=(256, 256)), 0.8)
+    noisy = thorax(256) + sigma * smooth / smooth.std()
+    assert noise_sigma(noisy) == pytest.approx(sigma, rel=0.25)
+
+
+def test_a_constant_slice_has_no_noise():
+    assert noise_sigma(np.full((64, 64), -1000.3, np.float32)) == 0
+
+
 def test_the_bilateral_filter_equals_its_definition():
     noisy = with_noise(thorax(24), 50)
     sigma_px, sigma_hu = 1.0, 3 * noise_sigma(noisy)

@@ -29,15 +29,18 @@ logger = logging.getLogger(__name__)
 
 # Of the standard normal distribution: half of all values lie within it.
 UPPER_QUARTILE = 0.6744897501960817
+ROUNDING_HU = 1e-6  # a wavelet coefficient below it is a rounding error
+CORRELATED = 1.5  # ratio of two scales, which anatomy alone keeps below it
 
 Denoiser = Callable[[np.ndarray], np.ndarray]
 
 
 def noise_sigma(image: np.ndarray) -> float:
-    """Estimate the standard deviation of white noise in a slice.
+    """Estimate the standard deviation of the noise in a slice.
 
     The median absolute deviation of the finest diagonal wavelet coefficients (Donoho and Johnstone, Biometrika 81(3),
-    1994). Coefficients that are exactly zero, as in padding outside the field of view, are left out.
+    1994). A soft reconstruction kernel leaves little of CT noise at that scale; where the next one has clearly more, it
+    counts. White noise is the same at both. Constant areas, as outside the field of view, are left out.
 
     Parameters
     ----------
@@ -49,9 +52,13 @@ def noise_sigma(image: np.ndarray) -> float:
     float
         HU; 0 for a constant image.
     """
-    _, (_, _, diagonal) = pywt.dwt2(image, "db2")
-    sizes = np.abs(diagonal[diagonal != 0])
-    return float(np.median(sizes) / UPPER_QUARTILE) if sizes.size else 0.0
+    _, *scales = pywt.wavedec2(np.asarray(image, np.float64), "db2", level=2)
+    medians = []
+    for _, _, diagonal in scales:
+        sizes = np.abs(diagonal)
+        medians.append(float(np.median(sizes[sizes > ROUNDING_HU])) if sizes.max() > ROUNDING_HU else 0.0)
+    next_one, finest = medians
+    return (next_one if next_one > CORRELATED * finest else finest) / UPPER_QUARTILE
 
 
 def gaussian(image: np.ndarray, sigma_px: float) -> np.ndarray:
