@@ -9,7 +9,13 @@ import yaml
 # What conda-forge and bioconda call otherwise.
 CONDA_NAMES = {"matplotlib": "matplotlib-base", "python-gdcm": "gdcm", "snakemake": "snakemake-minimal"}
 # Import names that differ from the package's name.
-IMPORT_NAMES = {"PIL": "pillow", "yaml": "pyyaml", "skimage": "scikit-image", "pywt": "pywavelets"}
+IMPORT_NAMES = {
+    "PIL": "pillow",
+    "dicomanonymizer": "dicom-anonymizer",
+    "pywt": "pywavelets",
+    "skimage": "scikit-image",
+    "yaml": "pyyaml",
+}
 
 
 @pytest.fixture(scope="module")

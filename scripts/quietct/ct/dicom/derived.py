@@ -18,6 +18,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 
 from quietct.ct.dicom.decoding import DecodingProcess
+from quietct.ct.dicom.deidentification import remove_identity, without_identity
 from quietct.ct.dicom.derived_header import Derivation, derive, derived_uid
 from quietct.ct.dicom.field_of_view import outside_field_of_view
 from quietct.ct.dicom.header import BoundedFile, quiet_pydicom
@@ -69,8 +70,6 @@ def write_derived(
     UserError
         If a slice has no rescale slope, its pixels cannot be decoded, or the new HU are not finite.
     """
-    if deidentify:
-        raise NotImplementedError
     images, folder = list(images), Path(out_dir)
     width = max(4, len(str(len(images))))
     done = 0
@@ -82,8 +81,11 @@ def write_derived(
                 source_class = str(source.SOPClassUID)
                 for image in (first, *of_file):
                     header = single_frame(source, image.frame) if image.multi_frame else source
+                    stored = _new_stored(image, read_stored(image, file, process), denoise, not deidentify)
+                    if deidentify:
+                        remove_identity(header, image)
+                        image = without_identity(image)
                     derive(header, source_class, image, done + 1, derivation)
-                    stored = _new_stored(image, read_stored(image, file, process), denoise)
                     _save(header, stored, folder / f"{done + 1:0{width}}.dcm")
                     done += 1
                     if progress:
@@ -101,7 +103,9 @@ def _read_header(file: BoundedFile, image: Image) -> Dataset:
         raise UserError(f"{image.file} is a damaged DICOM file. Replace or remove it.") from None
 
 
-def _new_stored(image: Image, stored: np.ndarray, denoise: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+def _new_stored(
+    image: Image, stored: np.ndarray, denoise: Callable[[np.ndarray], np.ndarray], keep_unused_bits: bool
+) -> np.ndarray:
     """Give the stored values of the derived image, all 16 bits of them (uint16)."""
     slope, intercept = image.number("RescaleSlope"), image.number("RescaleIntercept")
     if not slope or intercept is None:
@@ -120,7 +124,9 @@ def _new_stored(image: Image, stored: np.ndarray, denoise: Callable[[np.ndarray]
     low, high = stored_range(image)
     new = np.clip(np.rint((new_hu.astype(np.float64) - intercept) / slope), low, high)
     new = _no_padding(image, np.where(inside, new, used).astype(np.int64), low, high)
-    if used is stored:
+    if not keep_unused_bits:
+        stored = used if padding is None else np.where(padding, stored, used)
+    if used is stored or not keep_unused_bits:
         return np.where(inside, new, stored).astype(np.uint16, casting="unsafe")
     bits = (1 << (image.whole("BitsStored") or 16)) - 1  # overlays may be in the others
     return np.where(inside, (stored.astype(np.int64) & ~bits) | (new & bits), stored).astype(np.uint16)

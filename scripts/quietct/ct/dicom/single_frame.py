@@ -26,12 +26,13 @@ CLASSIC_NAMES = {
     "FrameAcquisitionDateTime": "AcquisitionDateTime",
     "FrameComments": "ImageComments",
 }
-# Attributes of another name and unit: (name, what to multiply with), as whole numbers.
-CLASSIC_UNITS = {
-    "ExposureTimeInms": ("ExposureTime", 1),
-    "XRayTubeCurrentInmA": ("XRayTubeCurrent", 1),
-    "ExposureInmAs": ("ExposureInuAs", 1000),
-}
+# Attributes of another name and unit: (keyword, classic name, what to multiply with), as whole numbers.
+CLASSIC_UNITS = (
+    ("ExposureTimeInms", "ExposureTime", 1),
+    ("XRayTubeCurrentInmA", "XRayTubeCurrent", 1),
+    ("ExposureInmAs", "Exposure", 1),
+    ("ExposureInmAs", "ExposureInuAs", 1000),
+)
 # A classic image must have them, if only empty (type 2 in PS3.3 A.3).
 EXPECTED = (
     "AccessionNumber", "AcquisitionNumber", "KVP", "Manufacturer", "PatientBirthDate", "PatientID", "PatientName",
@@ -67,10 +68,11 @@ def single_frame(dataset: Dataset, frame: int) -> Dataset:
         if keyword in single:
             setattr(single, classic, single[keyword].value)
             del single[keyword]
-    for keyword, (classic, factor) in CLASSIC_UNITS.items():
+    for keyword, classic, factor in CLASSIC_UNITS:
         if single.get(keyword) is not None:
             setattr(single, classic, round(float(single[keyword].value) * factor))
-            del single[keyword]
+    for keyword, _, _ in CLASSIC_UNITS:
+        single.pop(keyword, None)
     for keyword in EXPECTED:
         if keyword not in single:
             setattr(single, keyword, None)
