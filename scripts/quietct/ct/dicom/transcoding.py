@@ -6,7 +6,7 @@ import logging
 
 import numpy as np
 from pydicom import Dataset, Sequence
-from pydicom.datadict import dictionary_has_tag, dictionary_VR, keyword_for_tag
+from pydicom.datadict import dictionary_VR, keyword_for_tag
 from pydicom.dataelem import DataElement, RawDataElement
 from pydicom.tag import BaseTag
 
@@ -20,7 +20,7 @@ NUMBER_BYTES = {
 FILLED_WITH_ZERO = {"UI", "OB", "UN"}  # text is filled up with a space
 
 
-def explicit_little_endian(dataset: Dataset) -> Dataset:
+def explicit_little_endian(dataset: Dataset, signed: bool = False) -> Dataset:
     """Copy a data set as pydicom writes it in Explicit VR Little Endian, with all values as they were in the file.
 
     pydicom's own way decodes texts and encodes them again, which spoils those in another character set than they say,
@@ -30,6 +30,8 @@ def explicit_little_endian(dataset: Dataset) -> Dataset:
     ----------
     dataset : Dataset
         As read from a file, in any encoding.
+    signed : bool, optional
+        Whether pixels are signed, where the data set does not say it itself.
 
     Returns
     -------
@@ -38,19 +40,15 @@ def explicit_little_endian(dataset: Dataset) -> Dataset:
         the latter are named in a warning.
     """
     little = dataset.original_encoding[1] is not False
-    signed = dataset.get_item("PixelRepresentation")
+    signed = bool(dataset.get("PixelRepresentation", signed))
     copy = Dataset()
     for element in dataset.elements():
         if element.tag.is_private or element.tag.element == 0:  # retired Group Length, too
             continue
-        kind = (
-            _representation(element, signed is not None and bytes(signed.value or b"").strip(b"\0") == b"\1")
-            if isinstance(element, RawDataElement)
-            else element.VR
-        )
+        kind = _representation(element, signed) if isinstance(element, RawDataElement) else element.VR
         if kind == "SQ":
             try:
-                items = [explicit_little_endian(item) for item in dataset[element.tag].value]
+                items = [explicit_little_endian(item, signed) for item in dataset[element.tag].value]
             except Exception:  # of a damaged sequence; its text may quote it
                 logger.warning("Left out: the attribute %s, which cannot be read.", _name(element.tag))
                 continue
@@ -70,7 +68,10 @@ def _representation(element: RawDataElement, signed: bool) -> str:
     """Give the value representation; where the file does not say it, that of the standard."""
     if element.VR is not None:
         return str(element.VR)
-    known = dictionary_VR(element.tag) if dictionary_has_tag(element.tag) else "UN"
+    try:
+        known = dictionary_VR(element.tag)
+    except KeyError:
+        return "UN"
     if known == "US or SS":
         return "SS" if signed else "US"
     return "OW" if " or " in known else known  # overlays, tables
