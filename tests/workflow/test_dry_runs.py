@@ -8,7 +8,7 @@ import yaml
 from quietct.settings import load_yaml
 
 
-@pytest.mark.parametrize("name", ["config", "article", "chen2017", "real_slices"])
+@pytest.mark.parametrize("name", ["config", "article", "chen2017", "real_slices", "noise2noise", "phantom_fda"])
 def test_every_shipped_config_plans_every_stage(repository, folder, snakemake, name):
     config = load_yaml(repository / f"config/{name}.yaml")
     for repeat in ("repeat_1", "repeat_2"):  # a dry run asks for the folders only
@@ -22,6 +22,7 @@ def test_every_shipped_config_plans_every_stage(repository, folder, snakemake, n
     assert outcome.jobs["render_training_gif"] == trainings
     assert outcome.jobs["plot_contact_sheet"] == noises
     assert outcome.jobs["summarize_quality"] == 1
+    assert outcome.jobs.get("calibrate_noise", 0) == len(config.get("calibration", {}))
 
 
 def test_without_a_config_file_the_demo_is_planned_from_any_folder(folder, snakemake):

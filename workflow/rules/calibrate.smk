@@ -1,0 +1,44 @@
+"""
+Repeats of a scan in, what its scanner's noise is like out.
+
+INPUTS
+    <results>/volumes/{series}.{npy,json}              of the repeats
+OUTPUTS
+    <results>/calibration/{calibration}.json           photons and kernel, for noises of the model low_dose
+    <results>/figures/calibration-{calibration}.png    noise as measured and as simulated
+"""
+
+
+rule calibrate_noise:
+    input:
+        volumes=collect("<results>/volumes/{series}.npy", series=get_repeats),
+        infos=collect("<results>/volumes/{series}.json", series=get_repeats),
+    output:
+        fit="<results>/calibration/{calibration}.json",
+        plot=report(
+            "<results>/figures/calibration-{calibration}.png",
+            caption="../report/calibration.rst",
+            category="Noise",
+            labels={"calibration": "{calibration}"},
+        ),
+    log:
+        "<logs>/calibrate_noise/{calibration}.log",
+    benchmark:
+        "<benchmarks>/calibrate_noise/{calibration}.tsv"
+    priority: 50  # the trainings wait for it
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1500,
+        runtime="1h",
+    params:
+        calibration=lambda wildcards: wildcards.calibration,
+        electronic_noise=get_calibration("electronic_noise", 0.0),
+        bowtie_mm=get_calibration("bowtie_mm"),
+        views=get_calibration("views", 360),
+        code=get_code("calibrate_noise"),
+    message:
+        "Estimating the noise {wildcards.calibration} from repeats"
+    script:
+        "../../scripts/calibrate_noise.py"
