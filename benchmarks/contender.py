@@ -102,6 +102,10 @@ class Server:
         """Compute with the initial weights: arrays by phase."""
         return self.get(workload, variant).results()
 
+    def result(self, workload: Workload, variant: str, phase: str) -> Any:
+        """Compute one phase with the initial weights."""
+        return getattr(self.get(workload, variant), phase)()
+
     def milliseconds(self, workload: Workload, variant: str, phase: str, seconds: float) -> float:
         """Repeat a phase for some seconds, at least three times; gives the median."""
         compute = getattr(self.get(workload, variant), phase)

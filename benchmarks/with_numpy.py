@@ -15,7 +15,7 @@ from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network, Workspace
 from quietct.nn.optimizers import SGD
 from quietct.nn.workers import Workers, shared_array
-from workloads import LEARNING_RATE, Workload, numbers
+from workloads import LEARNING_RATE, NORMALISATION, Workload, numbers
 
 VARIANTS = ("",)
 
@@ -42,6 +42,7 @@ class NumpyNetwork:
     def __init__(self, workload: Workload, threads: int):
         given = numbers(workload)
         self.x, self.target, self.threads = given.x, given.target, threads
+        self.slice_hu = given.slice_hu
         self.everything = np.arange(len(self.x))
         self.network = Network(workload.architecture)
         for layer, given_layer in zip(self.network.layers, given.layers, strict=True):
@@ -89,6 +90,10 @@ class NumpyNetwork:
             return self.inference(self.x[0, 0])[None, None]
         self.batch_forward.run(None)
         return self.output
+
+    def denoise(self) -> np.ndarray:
+        """Take a slice in HU to a denoised one in HU."""
+        return self.inference.denoise_hu(self.slice_hu, NORMALISATION)
 
     def gradient(self) -> np.ndarray:
         """Go forward and backward."""

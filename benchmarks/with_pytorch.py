@@ -7,7 +7,7 @@ import os
 import numpy as np
 import torch
 
-from workloads import LEARNING_RATE, Workload, numbers
+from workloads import LEARNING_RATE, NORMALISATION, Workload, numbers
 
 LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 VARIANTS = tuple(LAYOUTS)
@@ -65,6 +65,7 @@ class TorchNetwork:
     def __init__(self, workload: Workload, variant: str):
         given = numbers(workload)
         self.model = laid_out(Layers(workload), variant)
+        self.slice_hu, self.variant = given.slice_hu, variant
         self.x, self.target = (laid_out(torch.from_numpy(array), variant) for array in (given.x, given.target))
         self.optimiser = torch.optim.SGD(self.model.parameters(), lr=LEARNING_RATE)
 
@@ -72,6 +73,14 @@ class TorchNetwork:
         """Compute the output alone."""
         with torch.inference_mode():
             return self.model(self.x)
+
+    def denoise(self) -> np.ndarray:
+        """Take a slice in HU to a denoised one in HU."""
+        shift, scale = NORMALISATION["shift_hu"], NORMALISATION["scale_hu"]
+        with torch.inference_mode():
+            image = torch.from_numpy(self.slice_hu).to(self.x.dtype).sub_(shift).div_(scale)
+            output = self.model(laid_out(image[None, None], self.variant))
+            return output[0, 0].mul_(scale).add_(shift).numpy()
 
     def gradients(self) -> None:
         """Go forward and backward."""

@@ -26,6 +26,7 @@ NETWORKS = {
         )
     ),
 }
+NORMALISATION = {"shift_hu": -600.0, "scale_hu": 750.0}  # a network sees (HU - shift) / scale
 LEARNING_RATE = 1e-4  # small, so that hundreds of steps keep the numbers as ordinary as they were
 
 
@@ -98,6 +99,11 @@ class Numbers:
     layers: list[tuple[np.ndarray, np.ndarray]]
     x: np.ndarray
     target: np.ndarray
+
+    @property
+    def slice_hu(self) -> np.ndarray:
+        """The first image as a slice in HU, int16."""
+        return np.rint(self.x[0, 0] * NORMALISATION["scale_hu"] + NORMALISATION["shift_hu"]).astype(np.int16)
 
 
 @cache

@@ -35,7 +35,16 @@ def python(repository):
 
 
 @pytest.mark.parametrize(
-    "name", ["compare_with_bm3d", "conv_tricks", "conv_vs_pytorch", "low_dose", "read_dicom", "training_throughput"]
+    "name",
+    [
+        "compare_with_bm3d",
+        "conv_tricks",
+        "conv_vs_pytorch",
+        "denoise_slice",
+        "low_dose",
+        "read_dicom",
+        "training_throughput",
+    ],
 )
 def test_help_explains_each_benchmark(python, name):
     finished = python(f"benchmarks/{name}.py", "--help")
@@ -54,6 +63,17 @@ def test_convolution_and_pytorch_agree_and_are_reported(python, tmp_path):
         for other, ratio in (("torch_ms", "ratio"), ("torch_tuned_ms", "ratio_tuned"), ("scipy_ms", "ratio_scipy")):
             assert row[ratio] == pytest.approx(row[other] / row["numpy_ms"])
         assert 0 < row["max_relative_error"] < 1e-5
+
+
+def test_denoising_a_slice_agrees_with_pytorch_and_is_reported(python, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed: pip install torch==2.13.0")
+    finished = python("benchmarks/denoise_slice.py", "--quick", "--json", tmp_path / "d.json")
+    assert finished.returncode == 0, finished.stderr
+    [row] = json.loads((tmp_path / "d.json").read_text())
+    assert (row["threads"], row["side"]) == (2, 48)
+    assert row["ratio"] == pytest.approx(row["torch_ms"] / row["numpy_ms"])
+    assert row["ratio_tuned"] == pytest.approx(row["torch_tuned_ms"] / row["numpy_ms"])
+    assert 0 < row["max_relative_error"] < 1e-5
 
 
 def test_unknown_workload_is_named(python):
