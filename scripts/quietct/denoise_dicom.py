@@ -74,6 +74,7 @@ def denoise_dicom(
     *,
     series_instance_uid: str | None = None,
     acquisition_number: int | None = None,
+    n_slices: int | None = None,
     unusable: str = "strict",
     deidentify: bool = False,
     force: bool = False,
@@ -98,6 +99,8 @@ def denoise_dicom(
         Which series, if there are several.
     acquisition_number : int, optional
         Only the slices of this acquisition.
+    n_slices : int, optional
+        Only the first slices, in the order of position.
     unusable : {"strict", "skip"}
         Whether an unusable file ends the work, or is left out.
     deidentify : bool
@@ -136,7 +139,8 @@ def denoise_dicom(
             unpacked = stack.enter_context(TemporaryDirectory(prefix=".quietct-", dir=folder))
             series = _unpack(series, source, Path(unpacked))
         if unusable == "skip":
-            series = decodable(series)
+            series = decodable(series, n_slices)
+        series = _first(series, n_slices, source)
         derivation = _derivation(model, series, deidentify)
         done = not force and is_finished(output, derivation.description, len(series.images))
         if done:
@@ -188,6 +192,13 @@ def _draw(picture: Path, series: Series, output: Path, unusable: str, window_hu:
         PreviewSlice(k + 1, written[k].position, old, new) for k, old, new in zip(chosen, before, after, strict=True)
     ]
     draw_preview(picture, slices, len(written), window_hu)
+
+
+def _first(series: Series, n_slices: int | None, source: Path) -> Series:
+    found = len(series.images)
+    if n_slices is not None and found < n_slices:
+        raise UserError(f"{source} has {found} slices, fewer than the column `n_slices` says ({n_slices}).")
+    return Series(series.images[:n_slices], series.skipped)
 
 
 def _read(images: list[Image]) -> list[np.ndarray]:
