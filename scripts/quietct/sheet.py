@@ -140,6 +140,8 @@ def selection_of(row: Row, unusable: str, download: Mapping[str, Any]) -> dict[s
 def check_split(rows: list[Row], where: str, resolve: Callable[[str], str] = str) -> None:
     """Refuse a sheet where two series are the same data.
 
+    A series of the role `apply` may be the data of another one: no number is made of it.
+
     Parameters
     ----------
     rows : list of dict
@@ -158,7 +160,7 @@ def check_split(rows: list[Row], where: str, resolve: Callable[[str], str] = str
     for row in rows:
         for key in _identities(row, resolve):
             for other in alike[key]:
-                if _same_data(row, other):
+                if _same_data(row, other) and (row["role"] == "apply") == (other["role"] == "apply"):
                     names = " and ".join(f"{one['series']} ({one['role']})" for one in (other, row))
                     cure = "remove one"
                     if row["role"] != other["role"]:
@@ -183,6 +185,10 @@ def preview_of(rows: list[Row], wanted: str | None, where: str) -> str:
     if wanted in series_of(rows, "reference"):
         raise UserError(
             f"{where}: preview.series is {wanted!r}, which is a reference; choose a series that is denoised."
+        )
+    if wanted in series_of(rows, "apply"):
+        raise UserError(
+            f"{where}: preview.series is {wanted!r}, which has the role apply; choose a series that has a target."
         )
     return wanted
 

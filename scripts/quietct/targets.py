@@ -42,21 +42,30 @@ def targets_of(row: Row, rows: Sequence[Row]) -> list[str]:
     Raises
     ------
     UserError
-        If a name is unknown, nothing is left, or the row is only a target itself.
+        If a name is unknown, nothing is left, or one of the two rows has a role in which it cannot be.
     """
-    if row["role"] == "reference":
-        raise UserError("a row with the role reference has no target of its own; leave the cell empty.")
+    if row["role"] in ("reference", "apply"):
+        raise UserError(f"a row with the role {row['role']} has no target of its own; leave the cell empty.")
     found: list[str] = []
     for name in (part.strip() for part in row["target"].split("|")):
         named = series_named(rows, name)
         if not named:
             known = ", ".join(other["series"] for other in rows if other is not row)
             raise UserError(f"the target {name!r} of series {row['series']} is not in the sheet, which has {known}.")
+        check_not_applied(named, rows, f"the target {name!r} of series {row['series']}")
         found += named
     found = [name for name in dict.fromkeys(found) if name != row["series"]]
     if not found:
         raise UserError(f"series {row['series']} is its own only target; name another one, or leave the cell empty.")
     return found
+
+
+def check_not_applied(names: Iterable[str], rows: Iterable[Row], what: str) -> None:
+    """Refuse series of the role `apply`, of which there is no volume; `what` is the beginning of the sentence."""
+    if set(names) & set(series_of(rows, "apply")):
+        raise UserError(
+            f"{what} has the role apply and is only denoised; add a row of its data with the role reference."
+        )
 
 
 def calibrations_of(config: Mapping[str, Any], rows: Sequence[Row], where: str) -> dict[str, list[str]]:
@@ -74,7 +83,7 @@ def calibrations_of(config: Mapping[str, Any], rows: Sequence[Row], where: str) 
     Raises
     ------
     UserError
-        If a name is not in the sheet, or it is one series alone.
+        If a name is not in the sheet, or is only denoised, or it is one series alone.
     """
     found = {}
     for name, entry in config.get("calibration", {}).items():
@@ -83,6 +92,7 @@ def calibrations_of(config: Mapping[str, Any], rows: Sequence[Row], where: str) 
             if not series_named(rows, wanted):
                 known = ", ".join(row["series"] for row in rows)
                 raise UserError(f"{key} has {wanted!r}, but the sheet has only {known}.")
+            check_not_applied(series_named(rows, wanted), rows, f"{key} has {wanted!r}, which")
         found[name] = list(dict.fromkeys(one for wanted in entry["series"] for one in series_named(rows, wanted)))
         if len(found[name]) < 2:
             raise UserError(f"{key} is {found[name][0]} alone, but noise is told from what differs between repeats.")
@@ -117,7 +127,7 @@ def check_targets(rows: Sequence[Row], config: Mapping[str, Any], where: str, co
                     f"{where}: series {series} has the role reference, but is nobody's target and in no calibration "
                     f"of {config_file}; name it as a target, or remove the row."
                 )
-        elif measured and "target" not in row:
+        elif measured and "target" not in row and role != "apply":
             raise UserError(
                 f"{where}: series {series} needs a target, because the model of noise {measured[0]} in {config_file} "
                 "is measured; name better scans of the same object in the column target."

@@ -3,7 +3,7 @@ import pytest
 from quietct.errors import UserError
 from quietct.settings import load_yaml
 from quietct.sheet import check_split, dataset_of, preview_of, read_sheet, selection_of
-from quietct.targets import check_targets, series_of
+from quietct.targets import calibrations_of, check_targets, series_of
 
 HEADER = "series\tsource\tlocation\trole\tnodule_layout\texposure_mas\trepeat\tn_slices\tseries_instance_uid\n"
 TRAIN = "a\tphantom\t\ttrain\t1\t200\t1\t12\t\n"
@@ -333,6 +333,51 @@ def test_train_and_test_must_not_be_the_same_data(sheet, train, test, shared):
         return
     with pytest.raises(UserError, match=r"sheet\.tsv: series a \(train\) and b \(test\) are the same data"):
         check_split(rows, "sheet.tsv", normpath)
+
+
+APPLY = "c\tdirectory\t/data/c\tapply\t\t\t\t\t\n"
+
+
+def test_a_series_that_is_only_denoised_has_no_other_role_and_needs_no_target(sheet):
+    rows = sheet(HEADER + TRAIN + TEST + APPLY)
+    assert {role: series_of(rows, role) for role in ("train", "test", "validation", "reference", "apply")} == {
+        "train": ["a"], "test": ["b"], "validation": [], "reference": [], "apply": ["c"],
+    }  # fmt: skip
+    paired = [{**rows[0], "target": ["r"]}, {**rows[1], "target": ["s"]}, rows[2]]
+    paired += [{**rows[0], "series": name, "role": "reference"} for name in "rs"]
+    check_targets(paired, {"noise": {"real": {"model": "measured"}}}, "sheet.tsv", "mine.yaml")
+    with pytest.raises(UserError, match="no series with the role test"):
+        sheet(HEADER + TRAIN + APPLY)
+
+
+@pytest.mark.parametrize("apply", [TRAIN, TEST, "c\tdirectory\t./x\tapply\t\t\t\t\t\n"])
+def test_what_was_trained_on_or_tested_may_be_denoised_too_but_not_twice(sheet, apply):
+    from os.path import normpath
+
+    apply = apply.replace(apply[0], "c", 1).replace("train", "apply").replace("test", "apply")
+    rows = sheet(HEADER + TRAIN + TEST + "x\tdirectory\tx\tvalidation\n" + apply)
+    check_split(rows, "sheet.tsv", normpath)
+    rows = sheet(HEADER + TRAIN + TEST + apply + apply.replace("c", "d", 1))
+    with pytest.raises(
+        UserError, match=r"sheet\.tsv: series c \(apply\) and d \(apply\) are the same data; remove one"
+    ):
+        check_split(rows, "sheet.tsv", normpath)
+
+
+def test_a_series_that_is_only_denoised_is_no_target_no_repeat_and_no_preview(sheet):
+    header, train, test, apply = (line.replace("\n", f"\t{end}\n") for line, end in
+                                  [(HEADER, "target"), (TRAIN, "c"), (TEST, ""), (APPLY, "")])  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"sheet\.tsv, line 2: the target 'c' of series a has the role apply and is only"
+    ):
+        sheet(header + train + test + apply)
+    with pytest.raises(UserError, match=r"sheet\.tsv, line 4: a row with the role apply has no target of its own; "):
+        sheet(header + train.replace("\tc\n", "\t\n") + test + apply.replace("\t\n", "\tb\n"))
+    rows = sheet(HEADER + TRAIN + TEST + APPLY)
+    with pytest.raises(UserError, match=r"mine\.yaml: preview\.series is 'c', which has the role apply; choose"):
+        preview_of(rows, "c", "mine.yaml")
+    with pytest.raises(UserError, match=r"mine\.yaml: calibration\.x\.series has 'c', which has the role apply and is"):
+        calibrations_of({"calibration": {"x": {"series": ["a", "c"]}}}, rows, "mine.yaml")
 
 
 SHEETS = ("demo", "article", "chen2017", "real_slices", "phantom_fda_article", "noise2noise", "phantom_fda")

@@ -50,6 +50,7 @@ DOWNLOAD = download_settings(config)
 
 TRAIN_SERIES = series_of(list(SERIES.values()), "train")
 TEST_SERIES = series_of(list(SERIES.values()), "test")
+APPLY_SERIES = series_of(list(SERIES.values()), "apply")
 MATCHED_SERIES = [name for name, row in SERIES.items() if "target" in row]
 ADDED_NOISES = [name for name, noise in config["noise"].items() if noise["model"] != "measured"]
 SPLIT = canonical_json(config.get("split"))

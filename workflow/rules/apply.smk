@@ -1,0 +1,69 @@
+"""
+Trained networks out of a run: denoised DICOM series, and weights to pass on.
+
+INPUTS
+    <results>/models/{noise}/.../weights.npz
+    <resources>/dicom/{dataset}                    of the series with the role apply
+    <results>/summary.tsv
+OUTPUTS
+    <results>/dicom/{noise}/{method}/{series}      derived CT series, with what the source says of the patient
+    <results>/weights/{noise}-{method}.npz         the same weights with their measured quality
+"""
+
+
+rule denoise_dicom:
+    input:
+        weights=get_model,
+        dicom=get_dicom,
+    output:
+        dicom=directory("<results>/dicom/{noise}/{method}/{series}"),
+    log:
+        "<logs>/denoise_dicom/{noise}/{method}-{series}.log",
+    benchmark:
+        "<benchmarks>/denoise_dicom/{noise}/{method}-{series}.tsv"
+    wildcard_constraints:
+        method=one_of(TRAINED_METHODS),
+        series=one_of(APPLY_SERIES),
+    conda:
+        "../../environment.yml"
+    threads: 2
+    resources:
+        mem_mb=2000,
+        runtime="4h",
+    params:
+        series_instance_uid=get_cell("series_instance_uid"),
+        acquisition_number=get_cell("acquisition_number"),
+        n_slices=get_cell("n_slices"),
+        unusable=get_unusable,
+        deidentify=config.get("deidentify_dicom", False),
+        code=get_code("denoise_dicom"),
+    message:
+        "Denoising the DICOM series {wildcards.series} with {wildcards.method}"
+    script:
+        "../../scripts/denoise_dicom.py"
+
+
+rule export_weights:
+    input:
+        weights=get_model,
+        summary="<results>/summary.tsv",
+    output:
+        weights="<results>/weights/{noise}-{method}.npz",
+    log:
+        "<logs>/export_weights/{noise}-{method}.log",
+    wildcard_constraints:
+        method=one_of(TRAINED_METHODS),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime="5m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        method=lambda wildcards: wildcards.method,
+        code=get_code("export_weights"),
+    message:
+        "Writing the weights of {wildcards.method} with their quality"
+    script:
+        "../../scripts/export_weights.py"
