@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +92,10 @@ def calibrate_noise(
         _check_repeat(calibration, repeats[0], other)
     pixel_mm = _pixel_mm(calibration, repeats[0])
     partners = _partners(calibration, repeats)
+    _check_independent(calibration, repeats, partners)
     shifts = _shifts(calibration, repeats, partners)
+    told = ~np.isnan(shifts).any(axis=(0, 2))
+    partners, shifts = partners[:, told], shifts[:, told]
     slices = _noisy_regions(repeats, partners, shifts, pixel_mm, views)
     count = sum(len(part.corners) for part in slices)
     if count < MIN_REGIONS:
@@ -225,16 +229,21 @@ def _partners(calibration: str, repeats: list[Repeat]) -> np.ndarray:
     return partners[:, common[chosen]]
 
 
+def _check_independent(calibration: str, repeats: list[Repeat], partners: np.ndarray) -> None:
+    """Refuse the same images under two names."""
+    for (one, k), (two, j) in combinations(zip(repeats, partners, strict=True), 2):
+        if all(np.array_equal(one.volume[a], two.volume[b]) for a, b in zip(k, j, strict=True)):
+            raise UserError(
+                f"Calibration {calibration}: {one.name} and {two.name} are the same images, so there is no noise "
+                "between them. Name repeat scans in its key `series`."
+            )
+
+
 def _shifts(calibration: str, repeats: list[Repeat], partners: np.ndarray) -> np.ndarray:
     """Register each repeat to the first one: (repeats, slices, 2) pixels, NaN where a slice does not tell."""
     first, shifts = repeats[0], [np.zeros((partners.shape[1], 2))]
     for repeat, own in zip(repeats[1:], partners[1:], strict=True):
         pairs = [(first.volume[k], repeat.volume[j]) for k, j in zip(partners[0], own, strict=True)]
-        if all(np.array_equal(*pair) for pair in pairs):
-            raise UserError(
-                f"Calibration {calibration}: {first.name} and {repeat.name} are the same images, so there is no noise "
-                "between them. Name repeat scans in its key `series`."
-            )
         found = [estimate_shift(*pair) for pair in pairs]
         likeness = float(np.median(np.nan_to_num([estimate.correlation for estimate in found])))
         if likeness < DIFFERENT:
@@ -257,7 +266,7 @@ def _settled(estimates: list[Shift]) -> np.ndarray:
 def _noisy_regions(
     repeats: list[Repeat], partners: np.ndarray, shifts: np.ndarray, pixel_mm: float, views: int
 ) -> list[NoisyRegions]:
-    """Measure the noise of the chosen slices, one after the other; slices without a usable region are left out."""
+    """Measure the noise of the slices, one after the other; those without a usable region are left out."""
     ends = (min(int(r.volume.min()) for r in repeats), max(int(r.volume.max()) for r in repeats))
     if ends[0] >= COMPLETE_BELOW_HU:
         logger.warning(
@@ -267,8 +276,6 @@ def _noisy_regions(
     circle = all(is_circular(repeats[0].volume[k]) for k in partners[0])
     slices = []
     for chosen, moves in zip(partners.T, shifts.swapaxes(0, 1), strict=True):
-        if np.isnan(moves).any():
-            continue
         images = np.stack([shifted(r.volume[k], move) for r, k, move in zip(repeats, chosen, moves, strict=True)])
         corners, power = usable_regions(images, pixel_mm, ends)
         if len(corners):
