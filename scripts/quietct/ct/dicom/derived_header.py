@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pydicom import Dataset, Sequence
+from pydicom.multival import MultiValue
 from pydicom.uid import (
     JPEG2000,
     JPEG2000MC,
@@ -98,7 +99,7 @@ def derive(header: Dataset, source_class: str, image: Image, number: int, deriva
     parts = (quietct.__version__, derivation.digest, series)
     for keyword in WRONG:
         header.pop(keyword, None)
-    header.ImageType = _image_type(image)
+    header.ImageType = _image_type(header)
     header.SOPClassUID = CTImageStorage
     header.SOPInstanceUID = derived_uid("image", *parts, source, str(image.frame))
     header.SeriesInstanceUID = derived_uid("series", *parts)
@@ -110,10 +111,10 @@ def derive(header: Dataset, source_class: str, image: Image, number: int, deriva
     _keep_losses(header, image)
 
 
-def _image_type(image: Image) -> list[str]:
+def _image_type(header: Dataset) -> list[str]:
     """Keep all values but the first two; in CT there must be a third one (PS3.3 C.8.2.1.1.1)."""
-    values = image.values.get("ImageType")
-    rest = [str(value or "") for value in values[2:]] if isinstance(values, tuple) and not image.multi_frame else []
+    values = header.get("ImageType")
+    rest = [str(value or "") for value in values[2:]] if isinstance(values, MultiValue) else []
     return ["DERIVED", "SECONDARY", (rest and rest[0]) or "AXIAL", *rest[1:]]
 
 
