@@ -167,10 +167,10 @@ def test_repeats_learn_towards_each_other_and_calibrate_simulated_dose(repeats, 
             "half": {"model": "low_dose", "dose": 0.5, "calibration": "low", "seed": 1},
         },
         "split": {"every": 3},
-        "calibration": {"low": {"series": ["low_1", "low_2"]}},
+        "calibration": {"low": {"series": ["low_1", "low_2"], "views": 180}},
     }
     write_experiment(repeats, config, rows)
-    outcome = snakemake(repeats, "--configfile", "n2n.yaml")
+    outcome = snakemake(repeats, "results/n2n/summary.tsv", "--configfile", "n2n.yaml")
     assert outcome.status == 0, outcome.text
     results = repeats / "results/n2n"
     for name, other in (("low_1", "low_2"), ("low_2", "low_1")):
