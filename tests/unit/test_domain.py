@@ -152,6 +152,12 @@ def test_an_export_clipped_to_a_window_is_told(trained, repeat):
     assert low.startswith("No pixel is below -300 HU")
 
 
+def test_a_series_without_bone_is_not_taken_for_clipped(chest, trained):
+    boneless = noisy([np.minimum(image, 60) for image in chest], 2)
+    assert max(image.max() for image in boneless) < trained["training_data"]["hu_quantiles"]["0.999"] - 100
+    assert differences(trained, INFO, boneless) == []
+
+
 def test_values_that_training_never_saw_are_told(chest, trained, repeat):
     metal = [image.copy() for image in repeat]
     for image in metal:
@@ -223,6 +229,12 @@ def test_noise_level_of_white_noise_is_its_standard_deviation(sigma):
     image[:64], image[64:96], image[96:128] = -1024, 240, rng.normal(-850, 5 * sigma, (32, 256)).clip(max=-600)
     assert noise_level([image]) == pytest.approx(sigma, rel=0.05)
     assert noise_level([np.full((64, 64), 50.0)]) is None
+
+
+def test_tissue_ends_between_fat_and_lung():
+    white = np.random.default_rng(1).normal(0, 10, (128, 128))
+    assert noise_level([white - 230]) == pytest.approx(10, rel=0.05)
+    assert noise_level([white - 370]) is None
 
 
 def test_lung_fraction_counts_lung_in_the_body_and_no_air():

@@ -429,6 +429,7 @@ def rewrite(path, edit):
         lambda d: d["architecture"]["layers"][0].update(kernel=-3),
         lambda d: d["architecture"]["layers"][0].update(relu="no"),
         lambda d: d["architecture"]["layers"][1].update(add="input"),
+        lambda d: d["architecture"]["layers"][1].update(add=False),
         lambda d: d["architecture"]["layers"][1].update(padding="some"),
     ],
 )
