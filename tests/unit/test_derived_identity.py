@@ -126,7 +126,7 @@ def test_no_date_and_no_uid_of_the_source_is_left(tmp_path):
         for element in ds.iterall():
             if element.VR == "UI":
                 assert str(element.value) not in uids | {"1.2.3"}, element.keyword
-        assert ds.StudyDate == ds.StudyTime == ds.PatientBirthDate == ""
+        assert ds.StudyDate == ds.PatientBirthDate == ""
 
 
 def test_slices_stay_together_and_references_are_replaced_alike(tmp_path):
@@ -177,6 +177,15 @@ def test_geometry_scale_and_protocol_are_kept_and_pixels_are_the_same(tmp_path):
         assert after.SeriesDescription == "Denoised (test), research use, not for diagnosis"
         assert after.PatientIdentityRemoved == "YES"
         assert "PS3.15" in after.DeidentificationMethod
+
+
+def test_what_is_empty_stays_empty(tmp_path):
+    for _ in series(tmp_path / "d", ContrastBolusAgent="", InstitutionName="", ReferringPhysicianName="", StudyTime=""):
+        pass
+    for ds in derived(tmp_path / "d", tmp_path / "o", deidentify=True):
+        assert not ds.get("ContrastBolusAgent")  # else there would have been one
+        assert not ds.get("InstitutionName")
+        assert ds.ReferringPhysicianName == ds.StudyTime == ""
 
 
 def test_frames_are_de_identified_too(tmp_path):

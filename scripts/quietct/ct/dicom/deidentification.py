@@ -31,7 +31,7 @@ IDENTIFIERS = {
     "PatientID", "PatientTelephoneNumbers",
 }  # fmt: skip
 DATES = {"DA", "DT", "TM"}
-REQUIRED_DATES = ("StudyDate", "StudyTime", "PatientBirthDate")  # if only empty
+REQUIRED_DATES = {"PatientBirthDate", "StudyDate", "StudyTime"}  # if only empty
 TEXTS = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 SHORTEST = 3  # letters; shorter parts of names, such as Li and Hu, would be found in half of all words
 OVERLAYS = range(0x6000, 0x6100)
@@ -65,13 +65,13 @@ def remove_identity(header: Dataset, image: Image) -> None:
         _remove_dates(header)
         keep = {tag: _nothing for tag in actions if len(tag) == 2 and _is_uid(Tag(tag))}
         for dataset in [header, *(item for element, _ in _elements(header) for item in _items(element))]:
-            anonymize_dataset(dataset, keep, base_rules_gen=initialize_actions_2024b)
+            # What is empty has nothing to hide; the library would fill in that there was a contrast agent.
+            empty = {(one.tag.group, one.tag.element): _nothing for one in dataset if one.is_empty}
+            anonymize_dataset(dataset, keep | empty, base_rules_gen=initialize_actions_2024b)
         _replace_uids(header)
         _remove_words(header, words)
     except Exception:  # its text may quote what it found
         raise UserError(f"{image.name} cannot be de-identified: its header is damaged. Export it again.") from None
-    for keyword in REQUIRED_DATES:
-        setattr(header, keyword, "")
     pseudonym = f"Q{derived_uid('patient', str(image.text('StudyInstanceUID'))).rsplit('.', 1)[-1][:12]}"
     header.PatientName, header.PatientID = f"Anonymous^{pseudonym}", pseudonym
     header.PatientIdentityRemoved, header.DeidentificationMethod = "YES", METHOD
@@ -127,7 +127,10 @@ def _remove_dates(header: Dataset) -> None:
     """Remove dates and times; the library's 1 January of the year 1 is no valid date for other programs."""
     for element, dataset in list(_elements(header)):
         if element.VR in DATES:
-            del dataset[element.tag]
+            if element.keyword in REQUIRED_DATES:
+                element.value = None
+            else:
+                del dataset[element.tag]
 
 
 def _is_uid(tag: BaseTag) -> bool:
