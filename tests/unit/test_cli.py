@@ -205,6 +205,19 @@ def test_a_mistake_ends_with_one_sentence(tmp_path, monkeypatch, capsys, words, 
     assert not (tmp_path / "out").exists()
 
 
+def test_a_fault_of_quietct_is_told_without_what_it_quotes(monkeypatch, capsys):
+    def fail(options):
+        raise ValueError(f"bad value {SECRETS['PatientName']}")
+
+    monkeypatch.setattr("quietct.cli._denoise", fail)
+    assert main(["denoise", "scan", "out"]) == 1
+    told = capsys.readouterr().err
+    assert re.fullmatch(
+        r"Error: quietct .* failed by a fault of its own \(ValueError, test_cli.py line \d+\).*\n", told
+    )
+    assert not [word for word in WORDS if word in told]
+
+
 @pytest.mark.parametrize(
     "words", [[], ["denoise"], ["denoise", "a"], ["denoise", "a", "b", "c", "d"], ["noise"], ["info", "a", "b"],
               ["denoise", "a", "b", "--threads", "0"], ["denoise", "a", "b", "--window", "1"]],
