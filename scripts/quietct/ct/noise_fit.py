@@ -20,7 +20,7 @@ LOST_RINGS = 2
 COSINES = 12
 # How large the share of a cosine of k half periods up to the frequency F (cycles/mm) is expected to be, times (k / F)⁴:
 # small enough for smooth curves, large enough for a Hann window and for the peak of a lung kernel.
-STIFFNESS = 10.0
+STIFFNESS = 20.0
 # Below it a gain is not told from what leaks from other frequencies, and from zero it could never rise again.
 MIN_GAIN = 0.01
 
