@@ -1,12 +1,14 @@
 """Series with the role apply: DICOM in, denoised DICOM out, and nothing else of them."""
 
+import csv
 import shutil
 
 import numpy as np
 import pydicom
 import pytest
+import yaml
 from dicom_files import write_slice
-from test_privacy import NEEDLES, encoded, image, leaks, searched
+from test_privacy import DAMAGES, NEEDLES, encoded, image, leaks, searched
 
 from quietct.ct.dicom.series import read_series
 from quietct.nn.checkpoint import load_network
@@ -105,6 +107,21 @@ def test_each_network_of_the_first_seed_makes_a_derived_series_of_the_wanted_sli
     assert len(read_series(folder / TARGETS[0]).images) == 3
 
 
+def test_weights_to_pass_on_are_those_of_the_run_with_what_was_measured_of_them(finished):
+    with open(finished / "results/tiny/summary.tsv", newline="") as file:
+        measured = {row["method"]: row for row in csv.DictReader(file, delimiter="\t")}
+    for method in METHODS:
+        network, description = load_network(finished / f"results/tiny/weights/gaussian_10-{method}.npz")
+        _, variant, seed = method.split("-")
+        trained, before = load_network(finished / MODEL / variant / seed / "weights.npz")
+        assert np.array_equal(network.parameters, trained.parameters)
+        quality = description.pop("quality")
+        assert description == before
+        assert "quality" not in before
+        for key, row in (("denoised", method), ("noisy", "noisy")):
+            assert quality[key]["psnr_db"] == pytest.approx(float(measured[row]["psnr_db"]))
+
+
 def test_a_second_run_has_nothing_to_do(applied, snakemake):
     outcome = snakemake(applied[0], "-n", "--configfile", "tiny.yaml")
     assert outcome.status == 0
@@ -192,15 +209,17 @@ def test_what_cannot_be_denoised_ends_with_one_sentence_and_no_output(
 
 @pytest.mark.parametrize("deidentify", [False, True])
 def test_what_the_source_says_of_the_patient_is_in_the_dicom_files_alone(folder_of_mine, snakemake, deidentify):
-    """With `deidentify_dicom` it isn't even there."""
+    """With `deidentify_dicom` it isn't even there. Damaged files are left out, and say nothing either."""
     folder = folder_of_mine
     shutil.rmtree(folder / "scan")
     (folder / "dicom/scan").mkdir(parents=True)
-    for k in range(2):
-        (folder / f"dicom/scan/{k}.dcm").write_bytes(encoded(image(k)))
+    damaged = [DAMAGES[name](2 + k) for k, name in enumerate(("cut_pixels", "no_rescale", "name_too_long"))]
+    for k, data in enumerate([encoded(image(0)), encoded(image(1)), *damaged]):
+        (folder / f"dicom/scan/{k}.dcm").write_bytes(data)
     write_sheet(folder, "mine\tdirectory\tdicom/scan\tapply")
     settings = (folder / "tiny.yaml").read_text()
-    (folder / "tiny.yaml").write_text(settings + f"deidentify_dicom: {str(deidentify).lower()}\n")
+    added = {"unusable_dicom": "skip", "deidentify_dicom": deidentify}
+    (folder / "tiny.yaml").write_text(settings + yaml.safe_dump(added))
     outcome = snakemake(folder, "--configfile", "tiny.yaml")
     assert outcome.status == 0, outcome.text
     assert not leaks("screen", outcome.text.encode())
