@@ -348,6 +348,7 @@ def test_a_frame_becomes_a_classic_image_with_the_facts_of_its_groups(tmp_path, 
     ]
     shared = {
         "CTReconstructionSequence": item(ConvolutionKernel="B40f", ReconstructionDiameter=350.0),
+        "FrameVOILUTSequence": item(WindowCenter=999, WindowWidth=1),  # that of the frame goes first
         "CTAcquisitionDetailsSequence": item(TableHeight=150.0, DataCollectionDiameter=500.0),
     }
     ds = make_enhanced(frames, shared, SOPInstanceUID="1.2.8", PatientName="A^B", FrameOfReferenceUID="1.2.9")

@@ -104,6 +104,20 @@ def test_names_in_private_unknown_and_strangely_typed_attributes_are_gone(tmp_pa
     check_silent(derive(tmp_path / "d", tmp_path / "o", deidentify=True))
 
 
+def test_words_that_are_not_names_go_too_where_they_may_tell_of_the_patient(tmp_path):
+    for ds in series(tmp_path / "d"):
+        ds.AdmittingDiagnosesCodeSequence = item(CodeMeaning="Sekretwort one")
+        ds.CTDIPhantomTypeCodeSequence = item(CodeMeaning="IEC Body", ImageComments="Sekretwort two")
+        ds.add_new(0x00189998, "LO", "Sekretwort 3")
+        ds.add_new(0x00189996, "UN", b"Sekretwort 4")
+        ds.add_new(0x60001500, "LO", "Sekretwort 5")
+        ds.add_new(0x60003000, "OW", b"Sekretwort 6")
+        ds.ImageComments = ds.PatientComments = ds.StudyDescription = ds.ProtocolName = "Sekretwort 7"
+    files = derive(tmp_path / "d", tmp_path / "o", deidentify=True)
+    check_silent(files, ["Sekretwort"])
+    assert dcmread(files[0]).CTDIPhantomTypeCodeSequence[0].CodeMeaning == "IEC Body"
+
+
 def test_names_in_other_scripts_are_gone(tmp_path):
     for ds in series(tmp_path / "d", SpecificCharacterSet="ISO_IR 192"):
         ds.PatientName = "Yamada^Tarou=山田^太郎"
@@ -123,6 +137,7 @@ def test_no_date_and_no_uid_of_the_source_is_left(tmp_path):
     check_silent(files, {"20200101", "121314", "1.2.840.999", "072y", *(uid for uid in uids if len(uid) > 12)})
     new = [dcmread(path) for path in files]
     for ds in new:
+        assert "ReferencedImageSequence" not in ds
         for element in ds.iterall():
             if element.VR == "UI":
                 assert str(element.value) not in uids | {"1.2.3"}, element.keyword

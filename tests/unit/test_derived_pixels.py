@@ -128,6 +128,16 @@ def test_what_is_in_unused_bits_stays_there(tmp_path):
     assert np.array_equal(stored_of(ds), new & 0x0FFF)
 
 
+def test_unused_bits_go_with_the_identity_also_around_a_round_image(tmp_path):
+    values, outside = round_image(32)
+    write_slice(tmp_path / "d/1", 0, values | np.uint16(0x1000), BitsStored=12, HighBit=11)
+    [ds] = derived(tmp_path / "d", tmp_path / "o")
+    assert np.all(stored_of(ds) & 0xF000 == 0x1000)
+    [ds] = derived(tmp_path / "d", tmp_path / "p", deidentify=True)
+    assert np.all(stored_of(ds) & 0xF000 == 0)
+    assert np.all(stored_of(ds)[outside] == 0)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_a_result_that_is_no_number_is_refused(tmp_path, bad):
     write_slice(tmp_path / "d/1")
