@@ -122,3 +122,20 @@ def test_a_series_that_was_derived_again_is_the_one_that_the_archive_has(archive
     archive.send(tmp_path / "again")
     assert archive.ask("statistics")["CountSeries"] == 2
     assert archive.ask("statistics")["CountInstances"] == 2 * SLICES
+
+
+def test_without_identity_it_is_of_another_patient_and_another_study(series, weights, tmp_path):
+    denoise_dicom(weights, series[0], tmp_path / "denoised", deidentify=True)
+    with Orthanc(tmp_path) as archive:
+        for folder in (series[0], tmp_path / "denoised"):
+            archive.send(folder)
+        assert [len(one["Instances"]) for one in listed(archive).values()] == [SLICES, SLICES]
+        assert len(archive.ask("studies")) == 2
+        patients = {one["MainDicomTags"]["PatientID"]: one["ID"] for one in archive.ask("patients?expand")}
+        del patients["NoduleLayout_4"]
+        (other,) = patients.values()
+        told = [archive.ask(f"patients/{other}{what}") for what in ("", "/studies", "/series")]
+        told += [archive.ask(f"instances/{one['ID']}/tags") for one in archive.ask(f"patients/{other}/instances")]
+        source = archive.ask(f"studies/{listed(archive)[uid_of(series[0])]['ParentStudy']}")["MainDicomTags"]
+        for word in ("Phantom^", "NoduleLayout", "20180601", source["StudyInstanceUID"], uid_of(series[0])):
+            assert word not in str(told)
