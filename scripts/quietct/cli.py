@@ -125,7 +125,7 @@ def _info(options: argparse.Namespace) -> int:
     model = load_model(options.weights)
     if options.weights is None:
         print(f"{DEMO}\n")
-    print(describe(model.description).rstrip())
+    print(describe(model.description, model.digest).rstrip())
     return DONE
 
 

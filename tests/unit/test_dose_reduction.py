@@ -50,6 +50,28 @@ def test_at_full_dose_the_image_comes_back_bit_by_bit(scan):
         assert (folder / "noisy.npy").read_bytes() == (folder / "scan.npy").read_bytes()
 
 
+def test_a_series_clipped_like_a_picture_gets_the_noise_of_its_scan(scan, caplog):
+    hu = disc((SIDE, SIDE), 24)
+    hu[distance((SIDE, SIDE)) < 8] = -850  # a lung
+    hu[20:22, 20:22] = 240
+    water = (distance((SIDE, SIDE)) > 12) & (distance((SIDE, SIDE)) < 20) & (hu < 100)
+    expected = insert(scan(hu))
+    assert "clipped" not in caplog.text
+    found = insert(scan(np.clip(hu, -160, 240)))
+    assert "Nothing is below -160 HU" in caplog.text
+    assert "border" not in caplog.text
+    assert np.abs(found[:, water] - np.clip(expected[:, water], -160, 240)).max() <= 1
+    assert open_volume(scan(np.clip(hu, -160, 240)) / "noisy.npy").min() == -160
+
+
+def test_a_picture_without_air_keeps_its_fat(scan):
+    hu = np.full((SIDE, SIDE), 40.0)
+    hu[10:14, 10:14] = -150
+    fat = insert(scan(hu))
+    hu[10:14, 10:14] = -149
+    assert np.abs(insert(scan(hu)) - fat).max() < 2
+
+
 def test_noise_follows_dose_and_exposure(scan):
     folder = scan()
     where = distance((SIDE, SIDE)) < 20

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quietct.ct.clipping import AIR_HU, COMPLETE_BELOW_HU, LUNG_HU, fill_clipped_air
+from quietct.ct.clipping import clipped_at_hu, fill_clipped_air
 from quietct.ct.low_dose import Scanner
 from quietct.ct.matching import DIFFERENT
 from quietct.ct.noise_fit import NoiseComparison, NoisyRegions, compare_noise, fit_scanner
@@ -268,17 +268,13 @@ def _noisy_regions(
 ) -> list[NoisyRegions]:
     """Measure the noise of the slices, one after the other; those without a usable region are left out."""
     ends = (min(int(r.volume.min()) for r in repeats), max(int(r.volume.max()) for r in repeats))
-    if ends[0] >= COMPLETE_BELOW_HU:
-        logger.warning(
-            "Nothing is below %d HU, so air is clipped: %d HU are assumed outside the body and %d HU inside.",
-            ends[0], AIR_HU, LUNG_HU,
-        )  # fmt: skip
+    clipped_at = clipped_at_hu(repeats[0].volume)
     circle = all(is_circular(repeats[0].volume[k]) for k in partners[0])
     slices = []
     for chosen, moves in zip(partners.T, shifts.swapaxes(0, 1), strict=True):
         images = np.stack([shifted(r.volume[k], move) for r, k, move in zip(repeats, chosen, moves, strict=True)])
         corners, power = usable_regions(images, pixel_mm, ends)
         if len(corners):
-            sinogram = project(fill_clipped_air(images.mean(axis=0), ends[0]), pixel_mm, views, circle=circle)
+            sinogram = project(fill_clipped_air(images.mean(axis=0), clipped_at), pixel_mm, views, circle=circle)
             slices.append(NoisyRegions(sinogram, corners, power))
     return slices

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import numpy as np
 from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
@@ -10,10 +12,32 @@ from quietct.ct.patches import body_mask
 
 AIR_HU, LUNG_HU = -1000.0, -850.0
 COMPLETE_BELOW_HU = -900.0  # a scan with values this low shows air
+CLIPPED_FRACTION = 0.01  # of the pixels, at the lowest value: air that was clipped, and no image without any air
 NEAR_HU = 10.0  # interpolation leaves clipped values about the end of the scale
 
 
-def fill_clipped_air(hu: np.ndarray, low_hu: float) -> np.ndarray:
+logger = logging.getLogger(__name__)
+
+
+def clipped_at_hu(volume: np.ndarray) -> float | None:
+    """Tell where the air of a series is clipped (HU), with a warning; None if it is not.
+
+    Parameters
+    ----------
+    volume : ndarray (slices, rows, columns)
+        HU.
+    """
+    low = float(volume.min())
+    if low < COMPLETE_BELOW_HU or sum(np.count_nonzero(hu == low) for hu in volume) < CLIPPED_FRACTION * volume.size:
+        return None
+    logger.warning(
+        "Nothing is below %g HU, so air is clipped: %g HU are assumed outside the body and %g HU inside.",
+        low, AIR_HU, LUNG_HU,
+    )  # fmt: skip
+    return low
+
+
+def fill_clipped_air(hu: np.ndarray, low_hu: float | None) -> np.ndarray:
     """Give back to clipped air its attenuation, for projections: outside the body that of air, inside that of lung.
 
     A picture with a soft-tissue window shows air as its lowest value, -160 HU for instance. Taken for that, air takes
@@ -24,8 +48,8 @@ def fill_clipped_air(hu: np.ndarray, low_hu: float) -> np.ndarray:
     ----------
     hu : ndarray (rows, columns)
         A slice, HU.
-    low_hu : float
-        The lowest value of the series, HU. Nothing is changed if it is below -900.
+    low_hu : float or None
+        What air shows, HU; with None nothing is changed.
 
     Returns
     -------
@@ -33,7 +57,7 @@ def fill_clipped_air(hu: np.ndarray, low_hu: float) -> np.ndarray:
         HU.
     """
     filled = np.asarray(hu, dtype=np.float32).copy()
-    if low_hu < COMPLETE_BELOW_HU or not np.ptp(filled):
+    if low_hu is None or not np.ptp(filled):
         return filled
     smooth = gaussian_filter(filled, 1)
     body = body_mask(smooth, threshold_otsu(smooth))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from quietct.ct.clipping import clipped_at_hu, fill_clipped_air
 from quietct.ct.dose_settings import dose_of, scanner_of
 from quietct.ct.low_dose import Scanner, extra_noise
 from quietct.ct.projection import is_circular, project, touches_border
@@ -32,6 +33,8 @@ class LowDose:
     pixel_mm : float
     circle : bool
         Whether all slices are empty outside their inscribed circles.
+    clip_hu : (float, float) or None
+        Ends of the scale of a series that is clipped like a picture, HU.
     cells : list of lists of (int, float)
         Which noise the slices share.
     stream : tuple of int
@@ -42,17 +45,24 @@ class LowDose:
     dose: float
     pixel_mm: float
     circle: bool
+    clip_hu: tuple[float, float] | None
     cells: Cells
     stream: tuple[int, ...]
 
     def __call__(self, k: int, hu: np.ndarray) -> np.ndarray:
-        """Add the noise of slice `k`, HU (rows, columns); at full dose the slice comes back as it is."""
+        """Add the noise of slice `k`, HU (rows, columns); at full dose the slice comes back as it is.
+
+        A series that is clipped above air, like a picture, gets the noise that its scan would have had, and is clipped
+        again.
+        """
         if self.dose == 1:
             return hu
-        sinogram = project(hu, self.pixel_mm, self.scanner.views, circle=self.circle)
+        filled = fill_clipped_air(hu, self.clip_hu and self.clip_hu[0])
+        sinogram = project(filled, self.pixel_mm, self.scanner.views, circle=self.circle)
         normals = shared_normals(self.cells[k], sinogram.values.shape, [*self.stream, 0])
         rng = np.random.default_rng([*self.stream, 1, k])  # of rays that starve
-        return hu + extra_noise(sinogram, self.scanner, self.dose, rng, normals)
+        noisy = filled + extra_noise(sinogram, self.scanner, self.dose, rng, normals)
+        return np.clip(noisy, *self.clip_hu) if self.clip_hu else noisy
 
 
 def reduced_dose(
@@ -91,15 +101,17 @@ def reduced_dose(
     pixel_mm = _pixel_mm(info, info_path)
     scanner, dose = scanner_of(settings, info, calibration_path), dose_of(settings, info)
     logger.info("%.4g of the dose; at full dose %.4g photons a detector element and view.", dose, scanner.photons)
+    low = clipped_at_hu(volume)
+    clip_hu = None if low is None else (low, float(volume.max()))
     # One geometry for all slices, so that neighbours can share noise.
     circle = all(is_circular(hu) for hu in volume)
-    if cut := [k for k, hu in enumerate(volume) if touches_border(hu, circle)]:
+    if cut := [k for k, hu in enumerate(volume) if touches_border(fill_clipped_air(hu, low), circle)]:
         logger.warning(
             "The body reaches the border of the image in %d of %d slices, first in slice %d. What lies outside takes "
             "no light away in the simulation, so that there is too little noise.",
             *(len(cut), len(volume), cut[0]),
         )
-    return LowDose(scanner, dose, pixel_mm, circle, _cells(info, len(volume)), stream)
+    return LowDose(scanner, dose, pixel_mm, circle, clip_hu, _cells(info, len(volume)), stream)
 
 
 def _pixel_mm(info: dict[str, Any], path: str | Path) -> float:
