@@ -1,5 +1,6 @@
 """The command `quietct`, run as a user runs it: a process of its own."""
 
+import logging
 import os
 import pickle
 import re
@@ -16,7 +17,7 @@ from dicom_files import write_slice
 from pydicom import dcmread
 
 import quietct
-from quietct.cli import main
+from quietct.cli import SPEAKERS, main
 from quietct.ct.sources import fetch_series
 
 SECRETS = {
@@ -31,6 +32,17 @@ SECRETS = {
 }
 WORDS = ("Meier", "Anneliese", "4711-0815", "19340506", "Schulze", "Quacksalber", "Hintertupfing", "Vogelstimmen",
          "ACC998877")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before():
+    """A command has its process for itself; a test that calls `main` leaves others to come after it."""
+    loggers = [logging.getLogger(name) for name in (None, *SPEAKERS)]
+    before = [(logger.handlers[:], logger.level) for logger in loggers]
+    yield
+    for logger, (handlers, level) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="module")
