@@ -27,6 +27,8 @@ DOWNLOAD = {
     "timeout_s": 60,
 }
 
+UNCLIPPED = "needs scans with their own HU in bone and air; remove the key clip_to_window."
+
 
 def canonical_json(value: Any) -> str:
     """Give the one JSON text of a value, with sorted keys, so that the order of keys in a config changes nothing."""
@@ -132,6 +134,8 @@ def check_config(config: Mapping[str, Any], schema: Mapping[str, Any], where: st
     low, high = config["window_hu"]
     if low >= high:
         raise UserError(f"{where}: window_hu is [{low}, {high}], but the first number must be the lower one.")
+    if config.get("calibration") and config.get("clip_to_window"):
+        raise UserError(f"{where}: calibration {UNCLIPPED}")
     for name, noise in config["noise"].items():
         if noise["model"] == "low_dose":
             _check_low_dose(noise, config, f"{where}: noise.{name}")
@@ -178,7 +182,7 @@ def _check_low_dose(noise: Mapping[str, Any], config: Mapping[str, Any], place: 
         if any(after <= before for before, after in pairwise(frequency)):
             raise UserError(f"{place}.kernel.frequency_per_mm must rise from each value to the next.")
     if config.get("clip_to_window"):
-        raise UserError(f"{place} needs scans with their own HU in bone and air; remove the key clip_to_window.")
+        raise UserError(f"{place} {UNCLIPPED}")
 
 
 def _check_split(split: Mapping[str, Any], place: str) -> None:

@@ -191,6 +191,14 @@ def test_simulated_dose_refuses_scans_that_were_clipped_to_the_window(config, sc
         check_config(config, schema, "mine.yaml")
 
 
+def test_calibration_refuses_scans_that_were_clipped_to_the_window(config, schema):
+    config["calibration"], config["clip_to_window"] = {"scanner": {"series": ["a", "b"]}}, True
+    with pytest.raises(
+        UserError, match=r"mine\.yaml: calibration needs scans with their own HU in bone and air; remove"
+    ):
+        check_config(config, schema, "mine.yaml")
+
+
 def test_the_demo_simulates_the_scanner_that_its_scans_were_made_with(repository):
     from quietct.ct.phantom import scanner
 
