@@ -216,6 +216,35 @@ def test_frames_are_de_identified_too(tmp_path):
     assert a.SOPInstanceUID != b.SOPInstanceUID
 
 
+def test_each_of_several_identifiers_is_looked_for(tmp_path):
+    for ds in series(tmp_path / "d"):
+        ds.OtherPatientIDs = ["XQ-90417", "XQ-55208"]
+        ds.FilterType = "for XQ-90417"
+        ds.ScanOptions = ["XQ-55208", "HELICAL"]
+    check_silent(derive(tmp_path / "d", tmp_path / "o", deidentify=True), (*NAMES, "XQ-90417", "XQ-55208"))
+
+
+def test_what_frames_share_is_de_identified_alike_in_all_of_them(tmp_path):
+    reader = item(ReferencedSOPInstanceUID="1.2.840.999.3", ReviewerName="Zwyxmann", ReferencedSOPClassUID="1.2.4")
+    frames = [(3.0 * k, np.full((6, 4), 1000, np.uint16), {}) for k in range(3)]
+    ds = make_enhanced(frames, CTDIPhantomTypeCodeSequence=reader, FilterType="for Zwyxmann")
+    (tmp_path / "d").mkdir()
+    ds.save_as(tmp_path / "d/1.dcm", enforce_file_format=True)
+    files = derive(tmp_path / "d", tmp_path / "o", deidentify=True)
+    check_silent(files)
+    shared = [dcmread(path).CTDIPhantomTypeCodeSequence[0] for path in files]
+    assert shared[0] == shared[1] == shared[2]
+    assert shared[0].ReferencedSOPInstanceUID != "1.2.840.999.3"
+
+
+def test_a_name_that_is_part_of_a_code_leaves_the_pixels_readable(tmp_path):
+    for ds in series(tmp_path / "d"):
+        ds.PatientName = "Rome^Quorlinde"
+    for ds in derived(tmp_path / "d", tmp_path / "o", deidentify=True):
+        assert ds.PhotometricInterpretation == "MONOCHROME2"
+        assert ds.pixel_array.shape == (6, 4)
+
+
 def test_short_names_spoil_no_code_or_unit(tmp_path):
     for ds in series(tmp_path / "d", ImageComments="Li has come"):
         ds.PatientName = "Hu^Li"

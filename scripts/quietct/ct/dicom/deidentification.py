@@ -34,6 +34,7 @@ DATES = {"DA", "DT", "TM"}
 REQUIRED_DATES = {"PatientBirthDate", "StudyDate", "StudyTime"}  # if only empty
 TEXTS = {"AE", "LO", "LT", "PN", "SH", "ST", "UC", "UR", "UT"}
 SHORTEST = 3  # letters; shorter parts of names, such as Li and Hu, would be found in half of all words
+GREY = "MONOCHROME2"  # the PhotometricInterpretation of all CT; the name Rome is a part of it
 OVERLAYS = range(0x6000, 0x6100)
 
 
@@ -154,17 +155,20 @@ def _replaced(uid: str | None) -> str | None:
 
 
 def _identifying(element: DataElement) -> list[str]:
-    text = str(element.value or "").casefold()
+    values = element.value if isinstance(element.value, (MultiValue, list)) else [element.value]
+    texts = [str(value or "").casefold().strip() for value in values]
     if element.VR == "PN":
-        words = re.split(r"[\W_]+", text)
+        words = [word for text in texts for word in re.split(r"[\W_]+", text)]
     else:
-        words = [text.strip()] if element.keyword in IDENTIFIERS else []
+        words = texts if element.keyword in IDENTIFIERS else []
     return [word for word in words if len(word) >= (SHORTEST if word.isascii() else 1)]
 
 
 def _remove_words(header: Dataset, words: set[str]) -> None:
     """Empty texts that contain one of the words; codes (CS) too, unless the word is short enough to be one."""
     for element, _ in _elements(header):
+        if element.value == GREY:
+            continue
         text = str(element.value).casefold()
         if (element.VR in TEXTS and any(word in text for word in words)) or (
             element.VR == "CS" and any(word in text for word in words if len(word) > SHORTEST)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from pydicom import Dataset
 from pydicom.uid import CTImageStorage
 
@@ -55,7 +57,7 @@ def single_frame(dataset: Dataset, frame: int) -> Dataset:
     -------
     Dataset
         With the attributes of the file and, above them, those of the groups of the frame, at the places of a classic
-        image; private ones and ones about several frames left out.
+        image; private ones and ones about several frames left out. Nothing in it is shared with another frame.
     """
     single = Dataset()
     shared = (dataset.get(SHARED) or [Dataset()])[0]
@@ -64,6 +66,7 @@ def single_frame(dataset: Dataset, frame: int) -> Dataset:
             single[element.tag] = element
     for keyword in NOT_CLASSIC:
         single.pop(keyword, None)
+    single = deepcopy(single)  # sequences, too: who changes one frame leaves the others
     for keyword, classic in CLASSIC_NAMES.items():
         if keyword in single:
             setattr(single, classic, single[keyword].value)
