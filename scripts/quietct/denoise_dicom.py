@@ -19,6 +19,7 @@ from quietct.counting import counted
 from quietct.ct.dicom.convert import decodable, read_pixels, series_info
 from quietct.ct.dicom.decoding import DecodingProcess
 from quietct.ct.dicom.derived import Derivation, write_derived
+from quietct.ct.dicom.derived_header import RESEARCH_USE
 from quietct.ct.dicom.header import MIB, quiet_pydicom
 from quietct.ct.dicom.images import Image
 from quietct.ct.dicom.series import Series, choose_series
@@ -37,7 +38,6 @@ DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.npz"
 DEMO = (
     "No weights given: using those that come with quietct, a small network that has seen nothing but a synthetic chest."
 )
-RESEARCH = "research use, not for diagnosis"
 WINDOW_HU = (-1350.0, 150.0)  # of pictures, where neither user nor weights name one
 
 
@@ -132,7 +132,7 @@ def denoise_dicom(
     with failures_named(output), quiet_pydicom(), ExitStack() as stack:
         check_places(source, output, picture)
         if weights is None:
-            logger.info("%s For %s.", DEMO, RESEARCH)
+            logger.info("%s For %s.", DEMO, RESEARCH_USE)
         series = _choose(source, series_instance_uid, unusable, acquisition_number)
         if zipfile.is_zipfile(source):
             folder = next(parent for parent in output.absolute().parents if parent.is_dir())
@@ -177,7 +177,7 @@ def _denoise(
             progress=progress,
         )
     logger.info(
-        "Wrote %d denoised slices of %d x %d pixels to %s, for %s.", len(images), rows, columns, output, RESEARCH
+        "Wrote %d denoised slices of %d x %d pixels to %s, for %s.", len(images), rows, columns, output, RESEARCH_USE
     )
 
 

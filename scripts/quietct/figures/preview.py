@@ -11,13 +11,13 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
+from quietct.ct.dicom.derived_header import RESEARCH_USE
 from quietct.figures.contact_sheet import difference_limit
 from quietct.figures.gif import MAX_SCROLL_FRAMES, Panel, write_film
 from quietct.figures.style import RC, save_figure, window_label
 
 logger = logging.getLogger(__name__)
 
-NOTE = "research use, not for diagnosis"
 PANEL_INCHES, DPI = 4.0, 125
 FRAME_MS, FILM_PANEL_PX = 200, 320
 
@@ -71,7 +71,7 @@ def draw_preview(path: Path, slices: Sequence[PreviewSlice], count: int, window_
             )
             for one, change in zip(slices, changes, strict=True)
         ]
-        write_film(path, films, f"{window_label(window_hu)}; {NOTE}", window_hu, FRAME_MS, FILM_PANEL_PX)
+        write_film(path, films, f"{window_label(window_hu)}; {RESEARCH_USE}", window_hu, FRAME_MS, FILM_PANEL_PX)
     logger.info("%s shows %d of %d slices.", path, len(slices), count)
 
 
@@ -81,7 +81,7 @@ def _figure(one: PreviewSlice, change: np.ndarray, count: int, window_hu: Sequen
     figure = Figure(figsize=(3 * PANEL_INCHES, height + 1.0))
     share = 1 / figure.get_figheight()  # of the height, for an inch
     figure.suptitle(
-        f"{_place(one, count)}, {window_label(window_hu)}; {NOTE}", fontsize=11, y=1 - 0.08 * share, va="top"
+        f"{_place(one, count)}, {window_label(window_hu)}; {RESEARCH_USE}", fontsize=11, y=1 - 0.08 * share, va="top"
     )
     grid = figure.add_gridspec(
         1, 3, left=0.004, right=0.996, bottom=0.45 * share, top=1 - 0.55 * share, wspace=0.02
