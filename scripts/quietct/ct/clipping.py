@@ -10,13 +10,12 @@ from skimage.filters import threshold_otsu
 
 from quietct.ct.patches import body_mask
 
+logger = logging.getLogger(__name__)
+
 AIR_HU, LUNG_HU = -1000.0, -850.0
 COMPLETE_BELOW_HU = -900.0  # a scan with values this low shows air
 CLIPPED_FRACTION = 0.01  # of the pixels, at the lowest value: air that was clipped, and no image without any air
 NEAR_HU = 10.0  # interpolation leaves clipped values about the end of the scale
-
-
-logger = logging.getLogger(__name__)
 
 
 def clipped_at_hu(volume: np.ndarray) -> float | None:
