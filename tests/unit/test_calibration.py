@@ -1,6 +1,7 @@
 """Calibration: photons and kernels of simulated scanners are found again from repeat scans."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 from quietct.ct.calibration import calibrate_noise
 from quietct.ct.clipping import fill_clipped_air
 from quietct.ct.low_dose import Kernel, Scanner, scan_noise
-from quietct.ct.noise_fit import smooth_gain
+from quietct.ct.noise_fit import NoisyRegions, fit_scanner, smooth_gain
 from quietct.ct.noisy_regions import cut, region_side, usable_regions
 from quietct.ct.projection import project
 from quietct.ct.volume import to_int16
@@ -252,6 +253,17 @@ def test_slow_shading_between_repeats_is_no_noise():
     images[1] += 0.2 * np.arange(SIDE, dtype=np.float32)
     _, shaded = usable_regions(images, PIXEL_MM, (-2000, 2000))
     assert shaded.mean() == pytest.approx(still.mean(), rel=0.01)
+
+
+def test_dark_rays_beside_the_body_do_not_change_what_is_found():
+    """Behind the bowtie they are darker than all others, so that their electronic noise would outweigh the rest."""
+    y, x = (np.mgrid[:256, :256] - 128) * 1.6
+    hu = np.where((x / 110) ** 2 + (y / 100) ** 2 < 1, 40.0, -1000.0)
+    sinogram, true = project(hu, 1.6, VIEWS), Scanner(8e5, 20.0, 360.0, views=VIEWS)
+    images = hu + np.stack([scan_noise(sinogram, true, np.random.default_rng(seed)) for seed in (7, 8)])
+    regions = [NoisyRegions(sinogram, *usable_regions(images, 1.6, (-1e4, 1e4)))]
+    far, near = (fit_scanner(regions, replace(true, photons=photons)) for photons in (1e5, 8e5))
+    assert far.photons == pytest.approx(near.photons, rel=0.02)
 
 
 def test_a_smooth_gain_goes_through_the_usual_windows():

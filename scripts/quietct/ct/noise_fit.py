@@ -197,10 +197,14 @@ def smooth_gain(frequency: np.ndarray, gain: np.ndarray, counts: np.ndarray, gri
 
 
 def _steepness(slices: Sequence[NoisyRegions], scanner: Scanner) -> float:
-    """By which power of the photons the variance falls: 1 without electronic noise, towards 2 with much of it."""
+    """By which power of the photons the variance falls: 1 without electronic noise, towards 2 with much of it.
+
+    Rays beside the body have no say: behind a bowtie they can be the darkest, and no region sees them.
+    """
     quantum = electronic = 0.0
     for regions in slices:
         counts, sd = expected_counts(regions.sinogram, scanner)
+        counts = counts[regions.sinogram.values >= 0.1 * regions.sinogram.values.max()]
         quantum += float((1 / counts).sum(dtype=np.float64))
         electronic += float(np.square(sd / counts, dtype=np.float64).sum())
     return 1 + electronic / (quantum + electronic)
