@@ -163,7 +163,7 @@ def extract_patches(
     clean, noisy = open_volume(clean_path), open_volume(noisy_path)
     if clean.shape != noisy.shape:
         raise UserError(f"{clean_path} has the shape {clean.shape}, but {noisy_path} has {noisy.shape}.")
-    # The last number keeps this stream apart from the one of the noise, which may have the same seed.
+    # The last number keeps this stream apart from that of white noise, which may have the same seed.
     seed, name = int(settings.get("seed", 0)), zlib.crc32(series.encode())
     slices = np.flatnonzero(read_slices(training_slices, info_path, split, len(clean))).tolist()
     if split and info_path:
