@@ -1,5 +1,7 @@
 """Animate a scroll through a series: noisy, denoised and target side by side."""
 
+import json
+
 from quietct.figures.gif import render_scroll_gif
 from quietct.logs import logged
 
@@ -18,4 +20,5 @@ if __name__ == "__main__":
             frame_ms=snakemake.params.frame_ms,
             size_px=snakemake.params.size_px,
             target_label=snakemake.params.target_label,
+            split=json.loads(snakemake.params.split),
         )

@@ -25,5 +25,5 @@ if __name__ == "__main__":
             threads=snakemake.threads,
             preview_info=snakemake.input.preview_info,
             split=json.loads(snakemake.params.split),
-            infos=snakemake.input.get("infos"),
+            infos=snakemake.input.infos,
         )

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import yaml
 from conftest import new_folder
+from PIL import Image
 from repeat_scans import NOISE_HU, TRUNK, write_scan
 
 from quietct.settings import load_yaml
@@ -124,6 +125,9 @@ def test_dose_pairs_are_learnt_and_measured_at_heights_apart(pairs, truth):
     ceiling = -10 * np.log10(np.mean(error**2, axis=(1, 2)))[HELD_OUT]
     assert [float(row["ceiling_psnr_db"]) for row in metrics] == pytest.approx(ceiling, abs=0.3)
     assert np.load(results / "denoised/real/median/low_2.npy").shape == low.shape
+    (scroll, *_) = (results / "gifs/real").glob("scroll-*-low_2.gif")
+    with Image.open(scroll) as gif:
+        assert gif.n_frames == len(HELD_OUT)
 
 
 def contains(image, patch):
@@ -139,7 +143,8 @@ def test_another_split_reruns_what_chooses_slices(pairs, snakemake):
     (pairs / "changed.yaml").write_text(changed.replace("every: 3", "every: 2"))
     outcome = snakemake(pairs, "-n", "--configfile", "changed.yaml")
     assert outcome.status == 0
-    assert {"extract_patches", "tune_baseline", "measure_quality", "train_network"} < set(outcome.jobs)
+    choosing = {"extract_patches", "tune_baseline", "measure_quality", "train_network", "render_scroll_gif"}
+    assert choosing < set(outcome.jobs)
     assert not {"fetch_series", "convert_series", "match_target"} & set(outcome.jobs)
 
 

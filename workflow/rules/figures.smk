@@ -74,6 +74,7 @@ rule render_scroll_gif:
         method=lambda wildcards: wildcards.method,
         series=lambda wildcards: wildcards.series,
         target_label=lambda wildcards: get_target_label(wildcards.series),
+        split=SPLIT,
         window_hu=config["window_hu"],
         frame_ms=config["gifs"]["frame_ms"],
         size_px=config["gifs"]["size_px"],
