@@ -18,7 +18,7 @@ from quietct.figures import contact_sheet, plots
 from quietct.figures.contact_sheet import Zoom, difference_limit, draw_contact_sheet, plot_contact_sheet
 from quietct.figures.plots import plot_cost_curves
 from quietct.figures.style import (
-    OTHERS,
+    OTHER_COLOURS,
     VARIANT_LOOKS,
     decibels,
     method_colour,
@@ -27,6 +27,7 @@ from quietct.figures.style import (
     variant_styles,
     window_label,
 )
+from quietct.labels import OTHER_LABELS, VARIANT_LABELS
 from quietct.methods import base_variant
 
 WINDOW = (-1000, 1000)
@@ -83,8 +84,13 @@ def test_variants_of_one_kind_share_the_line_and_not_the_colour():
 
 
 def test_every_baseline_has_its_own_colour():
-    baselines = set(OTHERS) - {"noisy", "clean"}
+    baselines = set(OTHER_COLOURS) - {"noisy", "clean"}
     assert len({method_colour(name) for name in baselines}) == len(baselines)
+
+
+def test_everything_that_has_a_colour_has_words():
+    assert set(OTHER_COLOURS) == set(OTHER_LABELS)
+    assert set(VARIANT_LOOKS) == set(VARIANT_LABELS)
 
 
 def test_numbers_are_written_plainly():
@@ -144,7 +150,7 @@ def test_cost_curves_show_every_variant_and_the_mean_of_its_seeds(tmp_path, draw
     lines = thick_lines(cost)
     assert list(lines) == [variant_label(variant) for variant in VARIANT_LOOKS]
     np.testing.assert_allclose(lines["dilated"].get_ydata(), 3 * 1.5 * 0.8 ** np.arange(10))
-    assert to_hex(lines["dilated"].get_color()).upper() == VARIANT_LOOKS["dilated"][1]
+    assert to_hex(lines["dilated"].get_color()).upper() == VARIANT_LOOKS["dilated"][0]
     assert len(cost.get_lines()) == 4 + 8
     assert "mean of 2 seeds" in drawn[0].get_suptitle()
 
@@ -192,7 +198,7 @@ def sheet(tmp_path):
     np.save(tmp_path / "clean.npy", clean)
     np.save(tmp_path / "noisy.npy", clean + rng.normal(0, 300, clean.shape).astype(np.int16))
     (tmp_path / "info.json").write_text(json.dumps({"z_mm": [-3, -1.5, 0]}))
-    methods = [*(set(OTHERS) - {"noisy", "clean"}), *(f"net-{variant}-seed1" for variant in VARIANT_LOOKS)]
+    methods = [*(set(OTHER_COLOURS) - {"noisy", "clean"}), *(f"net-{variant}-seed1" for variant in VARIANT_LOOKS)]
     for offset, method in enumerate(sorted(methods)):
         np.save(tmp_path / f"{method}.npy", clean + np.int16(offset))
     return tmp_path, sorted(methods)

@@ -10,25 +10,31 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from quietct.files import written_whole
+
+# Pictures take words and looks of a method from one place.
+from quietct.labels import decibels as decibels
+from quietct.labels import method_label as method_label
+from quietct.labels import variant_label as variant_label
+from quietct.labels import window_label as window_label
 from quietct.methods import base_variant, split_method
 
 # Okabe and Ito's palette (Color Universal Design, 2008): told apart by colour-blind readers. The line styles tell the
 # variants apart in black and white.
-VARIANT_LOOKS: dict[str, tuple[str, str, Any]] = {
-    "sgd": ("gradient descent", "#0072B2", "-"),
-    "gradient_noise": ("gradient noise", "#E69F00", (0, (5, 2))),
-    "dilated": ("dilated", "#009E73", (0, (6, 2, 1.5, 2))),
-    "dilated_gradient_noise": ("dilated + gradient noise", "#D55E00", (0, (1.5, 1.5))),
+VARIANT_LOOKS: dict[str, tuple[str, Any]] = {
+    "sgd": ("#0072B2", "-"),
+    "gradient_noise": ("#E69F00", (0, (5, 2))),
+    "dilated": ("#009E73", (0, (6, 2, 1.5, 2))),
+    "dilated_gradient_noise": ("#D55E00", (0, (1.5, 1.5))),
 }
-OTHERS: dict[str, tuple[str, str]] = {
-    "noisy": ("noisy", "#000000"),
-    "clean": ("clean", "#000000"),
-    "gaussian": ("Gaussian filter", "#999999"),
-    "median": ("median filter", "#8C6D31"),
-    "bilateral": ("bilateral filter", "#56B4E9"),
-    "nl_means": ("non-local means", "#CC79A7"),
-    "tv": ("total variation", "#7B5EA7"),
-    "wavelet": ("wavelet shrinkage", "#B3A600"),
+OTHER_COLOURS = {
+    "noisy": "#000000",
+    "clean": "#000000",
+    "gaussian": "#999999",
+    "median": "#8C6D31",
+    "bilateral": "#56B4E9",
+    "nl_means": "#CC79A7",
+    "tv": "#7B5EA7",
+    "wavelet": "#B3A600",
 }
 UNKNOWN_COLOUR = "#555555"
 
@@ -53,15 +59,6 @@ class Style(NamedTuple):
     line: Any
 
 
-def variant_label(variant: str) -> str:
-    """Put a variant's name into words: `dilated_gradient_noise` is "dilated + gradient noise"."""
-    base = base_variant(variant)
-    if base is None:
-        return variant.replace("_", " ")
-    suffix = variant[len(base) + 1 :].replace("_", " ")
-    return f"{VARIANT_LOOKS[base][0]}, {suffix}" if suffix else VARIANT_LOOKS[base][0]
-
-
 def variant_styles(variants: Sequence[str]) -> dict[str, Style]:
     """Choose a colour and a line for each variant.
 
@@ -80,7 +77,7 @@ def variant_styles(variants: Sequence[str]) -> dict[str, Style]:
     seen: dict[str | None, int] = {}
     for variant in dict.fromkeys(variants):
         base = base_variant(variant)
-        _, colour, line = VARIANT_LOOKS[base] if base else ("", UNKNOWN_COLOUR, "-")
+        colour, line = VARIANT_LOOKS[base] if base else (UNKNOWN_COLOUR, "-")
         rank = 0 if variant == base else seen.setdefault(base, 0 if base not in variants else 1)
         seen[base] = rank + 1
         styles[variant] = Style(_lightened(colour, min(0.3 * rank, 0.7)), line)
@@ -91,38 +88,8 @@ def method_colour(method: str) -> str:
     """Give the colour of a method: its variant's for a network, its own for a baseline."""
     _, variant, _ = split_method(method)
     if variant is None:
-        return OTHERS[method][1] if method in OTHERS else UNKNOWN_COLOUR
+        return OTHER_COLOURS.get(method, UNKNOWN_COLOUR)
     return variant_styles([variant])[variant].colour
-
-
-def method_label(method: str) -> str:
-    """Put a method's name into words.
-
-    Parameters
-    ----------
-    method : str
-        `noisy`, `clean`, a baseline, or `<network>-<variant>-seed<k>`.
-
-    Returns
-    -------
-    str
-        For instance "chen2017 · dilated + gradient noise (seed 1)".
-    """
-    network, variant, seed = split_method(method)
-    if network is None or variant is None:
-        return OTHERS[method][0] if method in OTHERS else method.replace("_", " ")
-    return f"{network} · {variant_label(variant)} (seed {seed})"
-
-
-def window_label(window_hu: Sequence[float]) -> str:
-    """Write a grey-value window: "window −1350 to 150 HU"."""
-    low, high = (f"{value:g}".replace("-", "−") for value in window_hu)
-    return f"window {low} to {high} HU"
-
-
-def decibels(psnr_db: float, digits: int = 1) -> str:
-    """Write a PSNR: "27.3 dB", "∞ dB" for equal images."""
-    return "∞ dB" if psnr_db == float("inf") else f"{psnr_db:.{digits}f} dB"
 
 
 def font_path() -> str:
