@@ -33,6 +33,8 @@ def load_series():
     for row in rows:
         if row["source"] == "directory" and not (Path(find_file(row["location"])).exists() or is_there(row)):
             raise UserError(f"{sheet}: the location {row['location']} of series {row['series']} does not exist.")
+        if "nodules" in row and not Path(find_file(row["nodules"])).exists():
+            raise UserError(f"{sheet}: the table of nodules {row['nodules']} of series {row['series']} does not exist.")
     return {row["series"]: row for row in rows}
 
 
@@ -171,6 +173,22 @@ def get_target_names(wildcards):
 def get_target_label(series):
     """What pictures call the target: other scans, unless they are free of noise, are not clean."""
     return "clean" if all(noise_free(SERIES[name]) for name in SERIES[series].get("target", [])) else "target"
+
+
+def has_exact_target(series):
+    """Whether the target is the truth itself, so that what an image differs from it is the image's own."""
+    return all(noise_free(SERIES[name]) for name in SERIES[series].get("target", [series]))
+
+
+def get_layout(wildcards):
+    """The arrangement of nodules of a synthetic chest; None for another object."""
+    return SERIES[wildcards.series].get("nodule_layout", 1) if is_phantom(wildcards) else None
+
+
+def get_known_nodules(wildcards):
+    """The user's table of the nodules of a phantom, if there is one."""
+    path = SERIES[wildcards.series].get("nodules")
+    return [find_file(path)] if path else []
 
 
 def get_model_of_noise(wildcards):

@@ -1,0 +1,21 @@
+"""Measure noise power, task transfer, nodules and detectability of one method on one series."""
+
+import json
+
+from quietct.evaluation.physics import measure_physics
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        measure_physics(
+            snakemake.input.target,
+            snakemake.input.info,
+            snakemake.input.image,
+            snakemake.input.nodules,
+            snakemake.output.physics,
+            noise=snakemake.params.noise,
+            method=snakemake.params.method,
+            series=snakemake.params.series,
+            exact_target=snakemake.params.exact_target,
+            split=json.loads(snakemake.params.split),
+        )
