@@ -2,7 +2,7 @@
 
 import json
 
-from quietct.evaluation.metrics import measure_quality
+from quietct.evaluation.quality import measure_quality
 from quietct.logs import logged
 
 if __name__ == "__main__":
@@ -17,4 +17,5 @@ if __name__ == "__main__":
             series=snakemake.params.series,
             window_hu=snakemake.params.window_hu,
             split=json.loads(snakemake.params.split),
+            scan=snakemake.input.scan,
         )

@@ -12,7 +12,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from quietct.ct.volume import new_volume, open_volume, to_int16
+from quietct.ct.volume import is_failed, new_volume, open_volume, to_int16
 from quietct.evaluation.baselines import load_baseline
 from quietct.nn.checkpoint import load_network
 from quietct.nn.inference import TiledInference
@@ -43,7 +43,7 @@ def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path, t
     noisy : path
         int16 HU volume (slices, rows, columns).
     denoised : path
-        The volume to write, of the same shape.
+        The volume to write, of the same shape; pixels that a diverged network gave no number for have `NO_VALUE`.
     threads : int
         Workers of a network; does not change the result.
 
@@ -53,11 +53,19 @@ def denoise_series(model: str | Path, noisy: str | Path, denoised: str | Path, t
         If a file is absent or is none of ours.
     """
     volume = open_volume(noisy)
+    failed = 0
     with (
         threadpool_limits(1, "blas"),
         opened_denoiser(model, volume.shape[1:], threads) as denoiser,
         new_volume(denoised, volume.shape) as result,
     ):
         for k in tqdm(range(len(volume)), desc="Denoising", unit="slice", disable=not sys.stderr.isatty(), leave=False):
-            result[k] = to_int16(denoiser(volume[k]))
+            hu = to_int16(denoiser(volume[k]))
+            failed += is_failed(hu)
+            result[k] = hu
+    if failed:
+        logger.warning(
+            "%s gave no numbers in %d of %d slices; they count as failed. Has the training diverged?",
+            model, failed, len(volume),
+        )  # fmt: skip
     logger.info("Denoised %d slices with %s.", len(volume), model)

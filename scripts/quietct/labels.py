@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from quietct.methods import base_variant, split_method
@@ -59,5 +60,7 @@ def window_label(window_hu: Sequence[float]) -> str:
 
 
 def decibels(psnr_db: float, digits: int = 1) -> str:
-    """Write a PSNR: "27.3 dB", "∞ dB" for equal images."""
+    """Write a PSNR: "27.3 dB", "∞ dB" for equal images, "no value" where the method failed."""
+    if math.isnan(psnr_db):
+        return "no value"
     return "∞ dB" if psnr_db == float("inf") else f"{psnr_db:.{digits}f} dB"

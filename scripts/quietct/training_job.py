@@ -177,9 +177,8 @@ def train_network(
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])
 
     def observe(epoch: int) -> dict[str, float]:
-        image = inference.denoise_hu(noisy_slice, normalisation)
-        image[np.isnan(image)] = 0  # weights that are about to diverge can give anything
-        image = to_int16(image)
+        # Weights that are about to diverge can give anything: such an image has no PSNR.
+        image = to_int16(inference.denoise_hu(noisy_slice, normalisation))
         if epoch in frames:
             trainer.state.snapshots[epoch] = image
         psnr = psnr_db(image, clean_slice, window_hu)

@@ -122,7 +122,7 @@ def test_padding_outside_the_stored_bits_still_counts(tmp_path):
 
 def test_values_beyond_int16_are_cut_off_and_do_not_wrap(tmp_path, convert):
     write_slice(tmp_path / "d" / "a", 0, np.array([[0, 65535]], np.uint16), RescaleSlope=2, RescaleIntercept=-40000)
-    assert convert(tmp_path / "d")[0].tolist() == [[[-32768, 32767]]]
+    assert convert(tmp_path / "d")[0].tolist() == [[[-32767, 32767]]]
 
 
 @pytest.mark.parametrize("clip", [(-160, 240), (-160.5, 240.5), (-1e9, 1e9)])

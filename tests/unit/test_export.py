@@ -8,6 +8,7 @@ import pytest
 
 from quietct.description import describe
 from quietct.errors import UserError
+from quietct.evaluation.columns import MEASURES, WINDOW_COLUMNS
 from quietct.evaluation.summary import summarize_quality
 from quietct.export import export_weights
 from quietct.nn.architecture import Architecture
@@ -60,9 +61,9 @@ def run(tmp_path):
     save_network(tmp_path / "weights.npz", network, DESCRIPTION)
     psnr = {"dose_25": {"noisy": (20.0, 22.0), METHOD: (30.0, 33.0)}, "other": {"noisy": (5.0,), METHOD: (6.0,)}}
     rows = [
-        {"noise": noise, "method": method, "series": "a", "z": k, "psnr_db": value, "ssim": value / 50}
-        | {"rmse_hu": 100 / value, "bias_hu": 0.0, "ceiling_psnr_db": np.nan, "rmse_corrected_hu": np.nan}
-        | {"window_low_hu": -1350.0, "window_high_hu": 150.0}
+        {"noise": noise, "method": method, "series": "a", "slice": k, **dict.fromkeys(MEASURES, np.nan)}
+        | {"psnr_db": value, "ssim": value / 50, "rmse_hu": 100 / value, "bias_hu": 0.0}
+        | dict(zip(WINDOW_COLUMNS, (-1350.0, 150.0, -1350.0, 150.0, -160.0, 240.0), strict=True))
         for noise, methods in psnr.items()
         for method, values in methods.items()
         for k, value in enumerate(values)

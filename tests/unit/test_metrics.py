@@ -9,8 +9,11 @@ import pandas as pd
 import pytest
 from scipy.ndimage import uniform_filter
 
+from quietct.ct.volume import NO_VALUE
 from quietct.errors import UserError
-from quietct.evaluation.metrics import bias_hu, measure_quality, psnr_db, rmse_corrected_hu, rmse_hu, ssim
+from quietct.evaluation.columns import MEASURES
+from quietct.evaluation.metrics import bias_hu, psnr_db, rmse_corrected_hu, rmse_hu, ssim
+from quietct.evaluation.quality import measure_quality
 
 WINDOW = (-1000, 1000)
 
@@ -93,7 +96,12 @@ def test_the_table_has_a_row_a_slice_with_its_position_and_window(files):
     table = pd.read_csv(files / "out.tsv", sep="\t")
     assert list(table) == [
         "noise", "method", "series", "slice", "z_mm", "psnr_db",
-        "ssim", "rmse_hu", "bias_hu", "ceiling_psnr_db", "rmse_corrected_hu", "window_low_hu", "window_high_hu",
+        "ssim", "rmse_hu", "bias_hu", "ceiling_psnr_db", "rmse_corrected_hu",
+        "psnr_lung_db", "ssim_lung", "psnr_mediastinum_db", "ssim_mediastinum", "vif", "noise_index_hu",
+        "rmse_lung_hu", "bias_lung_hu", "rmse_soft_tissue_hu", "bias_soft_tissue_hu",
+        "rmse_bone_hu", "bias_bone_hu", "rmse_nodule_hu", "bias_nodule_hu",
+        "window_low_hu", "window_high_hu", "lung_window_low_hu", "lung_window_high_hu",
+        "mediastinum_window_low_hu", "mediastinum_window_high_hu",
     ]  # fmt: skip
     assert table[["noise", "method", "series"]].drop_duplicates().to_numpy().tolist() == [["weak", "tv", "a.1"]]
     assert table["z_mm"].tolist() == [-5.0, -2.5, 0.0]
@@ -169,3 +177,21 @@ def test_the_corrected_rmse_is_the_distance_to_the_noise_free_image(repeats):
 def test_an_image_no_farther_from_the_target_than_its_noise_has_no_corrected_error():
     assert rmse_corrected_hu(3.0, 5.0) == 0
     assert np.isnan(rmse_corrected_hu(3.0, None))
+
+
+def test_a_slice_that_a_method_could_not_compute_has_no_measure_and_the_others_have(files, caplog):
+    image = np.load(files / "image.npy")
+    image[1, 5, 7] = NO_VALUE
+    np.save(files / "image.npy", image)
+    table = measured(files)
+    assert table.loc[1, list(MEASURES)].isna().all()
+    assert table["bias_hu"].tolist() == [10, pytest.approx(np.nan, nan_ok=True), 0]
+    assert "1 of 3 slices have no value" in caplog.text
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, NO_VALUE])
+def test_no_measure_makes_a_number_of_what_is_none(scene, bad):
+    image = scene.copy()
+    image[3, 4] = bad
+    values = [rmse_hu(image, scene), bias_hu(image, scene), psnr_db(image, scene, WINDOW), ssim(image, scene, WINDOW)]
+    assert np.isnan(values).all()

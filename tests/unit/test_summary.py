@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 
 from quietct.errors import UserError
+from quietct.evaluation.columns import MEASURES, REASONS, WINDOW_COLUMNS
 from quietct.evaluation.summary import summarize_quality
 from quietct.methods import split_method
 
+WINDOWS = dict(zip(WINDOW_COLUMNS, (-1350, 150, -1350, 150, -160, 240), strict=True))
 METHODS = {"noisy": [20.0, 22.0, 24.0], "tv": [30.0, 31.0, 35.0], "chen2017-dilated-seed12": [33.0, 34.0, 35.0]}
 
 
@@ -22,10 +24,10 @@ def tables(tmp_path):
         for method, values in METHODS.items():
             for series, chosen in (("s1", values[:2]), ("s2", values[2:])):
                 path = tmp_path / f"{noise}-{method}-{series}.tsv"
-                slices = pd.DataFrame({"slice": range(len(chosen)), "psnr_db": [value + shift for value in chosen]})
-                slices = slices.assign(noise=noise, method=method, series=series, z_mm=0.0, ssim=0.5, rmse_hu=7.0)
-                slices = slices.assign(bias_hu=[1.0, 2.0, 6.0][: len(chosen)], window_low_hu=-1350, window_high_hu=150)
-                slices = slices.assign(ceiling_psnr_db="", rmse_corrected_hu="")
+                slices = pd.DataFrame({"slice": range(len(chosen)), "z_mm": 0.0, **dict.fromkeys(MEASURES, "")})
+                slices = slices.assign(psnr_db=[value + shift for value in chosen], ssim=0.5, rmse_hu=7.0)
+                slices = slices.assign(noise=noise, method=method, series=series, psnr_lung_db=20.5, ssim_lung=0.25)
+                slices = slices.assign(bias_hu=[1.0, 2.0, 6.0][: len(chosen)], **WINDOWS)
                 slices.to_csv(path, sep="\t", index=False)
                 paths.append(path)
     return paths
@@ -48,8 +50,13 @@ def test_means_are_over_all_slices_and_the_best_comes_first(tables, tmp_path):
     summarize_quality(tables, tmp_path / "summary.tsv")
     table = pd.read_csv(tmp_path / "summary.tsv", sep="\t", dtype={"seed": "Int64"})
     assert list(table) == [
-        "noise", "method", "network", "variant", "seed", "n_slices", "psnr_db",
-        "ssim", "rmse_hu", "bias_hu", "ceiling_psnr_db", "rmse_corrected_hu", "window_low_hu", "window_high_hu",
+        "noise", "method", "network", "variant", "seed", "n_slices", "n_failed", "psnr_db",
+        "ssim", "rmse_hu", "bias_hu", "ceiling_psnr_db", "rmse_corrected_hu",
+        "psnr_lung_db", "ssim_lung", "psnr_mediastinum_db", "ssim_mediastinum", "vif", "noise_index_hu",
+        "rmse_lung_hu", "bias_lung_hu", "rmse_soft_tissue_hu", "bias_soft_tissue_hu",
+        "rmse_bone_hu", "bias_bone_hu", "rmse_nodule_hu", "bias_nodule_hu",
+        "window_low_hu", "window_high_hu", "lung_window_low_hu", "lung_window_high_hu",
+        "mediastinum_window_low_hu", "mediastinum_window_high_hu", "notes",
     ]  # fmt: skip
     assert table["noise"].tolist() == ["strong"] * 3 + ["weak"] * 3
     assert table["method"].tolist() == ["chen2017-dilated-seed12", "tv", "noisy"] * 2
@@ -127,8 +134,65 @@ def test_the_log_tells_the_ceiling_once_a_noise_and_the_corrected_rmse_where_kno
     strong, weak = caplog.text.split("noise weak")
     assert "to 150 HU; the targets' own noise allows 34.00 dB at most)" in weak
     assert "allows" not in strong
-    assert "corrected" not in strong
-    heading, *rows = weak.splitlines()[1:5]
+    assert "  corrected  " not in strong
+    heading, *rows = weak.splitlines()[2:6]
+    assert heading.split()[:8] == ["method", "PSNR", "dB", "SSIM", "RMSE", "HU", "corrected", "bias"]
     assert len(rows) == 3
-    assert all(row.split()[-3:] == ["4.0", "+1.3", "3"] for row in rows)
+    assert all(row.split()[3:] == ["7.0", "4.0", "+1.3", "20.50", "0.250", "3"] for row in rows)
     assert {len(row) for row in rows} == {len(heading)}
+
+
+def change(path, **columns):
+    """Overwrite columns of a slice table."""
+    pd.read_csv(path, sep="\t", keep_default_na=False).assign(**columns).to_csv(path, sep="\t", index=False)
+
+
+def summary(tables, tmp_path, noise="weak"):
+    """Summarise, and give the rows of a noise by method."""
+    summarize_quality(tables, tmp_path / "summary.tsv")
+    table = pd.read_csv(tmp_path / "summary.tsv", sep="\t", na_values={"notes": []}, keep_default_na=True)
+    return table[table["noise"] == noise].set_index("method")
+
+
+def test_a_method_that_failed_in_a_slice_has_no_means_and_a_note_and_comes_last(tables, tmp_path, caplog):
+    change(tmp_path / "weak-tv-s1.tsv", **{name: ["", 1.0] for name in MEASURES})
+    with caplog.at_level(logging.INFO):
+        rows = summary(tables, tmp_path)
+    assert list(rows.index) == ["chen2017-dilated-seed12", "noisy", "tv"]
+    assert rows["n_failed"].tolist() == [0, 0, 1]
+    assert (rows["n_slices"] == 3).all()
+    assert rows.loc["tv", list(MEASURES)].isna().all()
+    assert rows.loc["tv", "notes"].startswith("1 of 3 slices have no value")
+    assert rows.loc["noisy", "psnr_db"] == 32
+    assert "tv: 1 of 3 slices have no value" in caplog.text
+    assert " –  " in next(line for line in caplog.text.partition("noise weak")[2].splitlines() if "  tv " in line)
+
+
+def test_what_no_method_can_have_in_a_slice_leaves_the_slice_out_for_all(tables, tmp_path):
+    for path in tables:
+        series = path.stem.rpartition("-")[2]
+        change(path, rmse_nodule_hu=[3.0, ""] if series == "s1" else [5.0])
+    rows = summary(tables, tmp_path)
+    assert rows["rmse_nodule_hu"].tolist() == [4, 4, 4]
+    assert not rows["notes"].str.contains("rmse_nodule_hu").any()
+
+
+def test_what_one_method_lacks_and_another_has_leaves_the_one_without_a_mean(tables, tmp_path):
+    for path in tables:
+        change(path, noise_index_hu=8.0)
+    change(tmp_path / "weak-tv-s1.tsv", noise_index_hu=[8.0, ""])
+    rows = summary(tables, tmp_path)
+    assert rows["noise_index_hu"].isna().to_dict() == {"chen2017-dilated-seed12": False, "tv": True, "noisy": False}
+    assert "no noise_index_hu: a slice lacks what it has with another method" in rows.loc["tv", "notes"]
+    assert "noise_index_hu" not in rows.loc["noisy", "notes"]
+
+
+def test_every_empty_cell_is_explained_and_none_that_is_not(tables, tmp_path):
+    for path in tables:
+        change(path, bias_bone_hu=1.0)
+    for _, row in summary(tables, tmp_path).iterrows():
+        for name in MEASURES:
+            sentences = [
+                note for note in row["notes"].split("; ") if name in note.partition(":")[0].replace(",", "").split()
+            ]
+            assert [note.partition(": ")[2] for note in sentences] == ([REASONS[name]] if pd.isna(row[name]) else [])

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quietct.ct.volume import new_volume, open_volume, preview_index, read_info, to_int16, write_info
+from quietct.ct.volume import (
+    NO_VALUE,
+    is_failed,
+    new_volume,
+    open_volume,
+    preview_index,
+    read_info,
+    to_int16,
+    write_info,
+)
 from quietct.errors import UserError
 
 
@@ -54,7 +63,23 @@ def test_hu_are_rounded_and_clipped_without_wrapping(values):
     stored = to_int16(np.array(values))
     assert stored.dtype == np.int16
     for value, result in zip(values, stored.tolist(), strict=True):
-        assert result == min(max(round(value), -32768), 32767)
+        assert result == min(max(round(value), -32767), 32767)
+
+
+@given(st.floats(width=32))
+def test_only_what_is_no_number_becomes_the_value_of_no_value(value):
+    stored = to_int16(np.array([value], np.float32))
+    assert (stored[0] == NO_VALUE) == (not np.isfinite(value))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_one_pixel_without_a_value_makes_an_image_a_failed_one(bad):
+    image = np.zeros((3, 4), np.float32)
+    assert not is_failed(image)
+    image[1, 2] = bad
+    assert is_failed(image)
+    assert is_failed(to_int16(image))
+    assert not is_failed(to_int16(np.full((3, 4), -1e9)))
 
 
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x93NUMPY\x01\x00", b"PK\x03\x04 an archive", "cut"])

@@ -40,6 +40,7 @@ rule measure_quality:
     input:
         clean=get_target,
         info=get_scan_info,
+        scan=get_scan,
         image=get_image,
     output:
         metrics="<results>/metrics/{noise}/{method}/{series}.tsv",

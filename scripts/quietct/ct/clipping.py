@@ -1,8 +1,9 @@
-"""Attenuation of air and lungs where a scan comes from pictures whose grey scale ends above them."""
+"""Scans that come from pictures whose grey scale ends: where it does, and what air and lungs were before."""
 
 from __future__ import annotations
 
 import logging
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -14,8 +15,35 @@ logger = logging.getLogger(__name__)
 
 AIR_HU, LUNG_HU = -1000.0, -850.0
 COMPLETE_BELOW_HU = -900.0  # a scan with values this low shows air
+COMPLETE_ABOVE_HU = 300.0  # a scan with values this high shows bone
 CLIPPED_FRACTION = 0.01  # of the pixels, at the lowest value: air that was clipped, and no image without any air
+CLIPPED_BONE_FRACTION = 0.001  # of the pixels, at the highest value
 NEAR_HU = 10.0  # interpolation leaves clipped values about the end of the scale
+
+
+class GreyScale(NamedTuple):
+    """Where the grey values of a scan are cut off, HU; None where they are not."""
+
+    low_hu: float | None = None
+    high_hu: float | None = None
+
+
+def grey_scale(volume: np.ndarray) -> GreyScale:
+    """Find out whether a series was clipped, at air or at bone: then many pixels have the very last value.
+
+    Parameters
+    ----------
+    volume : ndarray of int (slices, rows, columns)
+        HU as they came; resampling would blur the last value.
+    """
+    low, high = float(volume.min()), float(volume.max())
+    air = low >= COMPLETE_BELOW_HU and _fraction(volume, low) >= CLIPPED_FRACTION
+    bone = high <= COMPLETE_ABOVE_HU and _fraction(volume, high) >= CLIPPED_BONE_FRACTION
+    return GreyScale(low if air else None, high if bone else None)
+
+
+def _fraction(volume: np.ndarray, value: float) -> float:
+    return sum(np.count_nonzero(hu == value) for hu in volume) / volume.size
 
 
 def clipped_at_hu(volume: np.ndarray) -> float | None:
@@ -26,8 +54,8 @@ def clipped_at_hu(volume: np.ndarray) -> float | None:
     volume : ndarray (slices, rows, columns)
         HU.
     """
-    low = float(volume.min())
-    if low < COMPLETE_BELOW_HU or sum(np.count_nonzero(hu == low) for hu in volume) < CLIPPED_FRACTION * volume.size:
+    low = grey_scale(volume).low_hu
+    if low is None:
         return None
     logger.warning(
         "Nothing is below %g HU, so air is clipped: %g HU are assumed outside the body and %g HU inside.",

@@ -14,7 +14,9 @@ import numpy as np
 from quietct.errors import UserError
 from quietct.files import written_whole
 
-HU_MIN, HU_MAX = -32768, 32767
+# What a method could not compute; no measured or simulated HU has this value.
+NO_VALUE = -32768
+HU_MIN, HU_MAX = -32767, 32767
 
 
 def open_volume(path: str | Path) -> np.ndarray:
@@ -131,8 +133,14 @@ def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path, allo
 
 
 def to_int16(hu: np.ndarray) -> np.ndarray:
-    """Round HU to the nearest integer and clip to the int16 range."""
-    return np.clip(np.rint(hu), HU_MIN, HU_MAX).astype(np.int16)
+    """Round HU to the nearest integer and clip to -32767..32767; what is no finite number becomes `NO_VALUE`."""
+    rounded = np.clip(np.rint(hu), HU_MIN, HU_MAX)
+    return np.where(np.isfinite(hu), rounded, NO_VALUE).astype(np.int16)
+
+
+def is_failed(hu: np.ndarray) -> bool:
+    """Whether an image has a pixel that a method could not compute: `NO_VALUE`, NaN or infinite."""
+    return bool((hu == NO_VALUE).any() or not np.isfinite(hu).all())
 
 
 def write_info(path: str | Path, info: dict[str, Any]) -> None:

@@ -265,7 +265,7 @@ def tune_baseline(
             raise UserError(f"The key baselines: {baseline} can't be run with {settings}: {error}.") from None
         logger.info("%s %s: PSNR %.2f dB", baseline, _readable(settings), psnr)
         tried.append({"settings": settings, "psnr_db": psnr})
-    best = max(tried, key=lambda trial: trial["psnr_db"])
+    best = max(tried, key=lambda trial: (not np.isnan(trial["psnr_db"]), trial["psnr_db"]))
     logger.info("Best on %d training slices: %s, %.2f dB", len(pairs), _readable(best["settings"]), best["psnr_db"])
     for name in edges(best["settings"], grid):
         logger.warning(

@@ -1,4 +1,4 @@
-"""One table of a run: the mean quality of every method at every noise."""
+"""One table of a run: the mean quality of every method at every noise, and why a mean is missing."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ from pathlib import Path
 import pandas as pd
 
 from quietct.errors import UserError
-from quietct.evaluation.metrics import METRICS, REFERENCE_METRICS
+from quietct.evaluation.columns import MEASURES, REASONS, REFERENCE_METRICS, WINDOW_COLUMNS
 from quietct.files import written_whole
 from quietct.methods import split_method
 
 logger = logging.getLogger(__name__)
 
+NAMES = ("noise", "method", "series")
+FAILED = "{} of {} slices have no value, so that means would be of other slices than those of the other methods"
+
 
 def summarise(slices: pd.DataFrame) -> pd.DataFrame:
-    """Average slice metrics per noise and method.
+    """Average slice measures per noise and method.
+
+    A mean is given only where it can be compared with those of the other methods. What no method has in a slice, such
+    as the error in a nodule where there is none, leaves the slice out for all of them. What one method lacks and
+    another has leaves the one without a mean. A method that failed in one slice has no means at all. Those of
+    `REFERENCE_METRICS` need every slice, because they are read beside psnr_db and rmse_hu.
 
     Parameters
     ----------
@@ -27,25 +35,42 @@ def summarise(slices: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        noise, method, network, variant, seed, n_slices, the means of the metrics over all slices (each slice counts
-        once) and the window; sorted by noise, then the best PSNR first. network, variant and seed are missing for
-        methods that are no network. Means of ceiling_psnr_db and rmse_corrected_hu are missing where one slice has
-        none, because a mean over other slices than those of psnr_db and rmse_hu could not be compared with it.
+        noise, method, network, variant, seed, n_slices, n_failed, the means of `MEASURES` over the slices (each counts
+        once), `WINDOW_COLUMNS`, and `notes`, which explain every missing mean; sorted by noise, then the best PSNR
+        first. network, variant and seed are missing for methods that are no network.
     """
-    keys = ["noise", "method", "window_low_hu", "window_high_hu"]
+    keys, measures = ["noise", "method", *WINDOW_COLUMNS], list(MEASURES)
     groups = slices.groupby(keys, sort=True)
-    table = groups[list(METRICS)].mean()
-    for column in REFERENCE_METRICS:
-        table[column] = groups[column].agg(lambda values: values.mean(skipna=False))
+    of_slice = slices.groupby(["noise", "series", "slice", *WINDOW_COLUMNS])[measures]
+    counts = (of_slice.transform("count") > 0).assign(**dict.fromkeys(REFERENCE_METRICS, True))
+    wanted = counts.groupby([slices[key] for key in keys]).sum()
+    found = groups[measures].count()
+    failed = groups["psnr_db"].agg(lambda values: int(values.isna().sum()))
+    table = groups[measures].mean().where(found.eq(wanted) & failed.eq(0).to_numpy()[:, None])
     table.insert(0, "n_slices", groups.size())
+    table.insert(1, "n_failed", failed)
+    table["notes"] = [_notes(row, wanted.loc[key] > found.loc[key]) for key, row in table.iterrows()]
     table = table.reset_index()
     parts = [split_method(method) for method in table["method"]]
     for column, values in zip(("network", "variant", "seed"), zip(*parts, strict=True), strict=True):
         table[column] = pd.array(values, dtype="Int64" if column == "seed" else "string")
-    metrics = [*METRICS, *REFERENCE_METRICS]
-    order = ["noise", "method", "network", "variant", "seed", "n_slices", *metrics, "window_low_hu", "window_high_hu"]
+    order = ["noise", "method", "network", "variant", "seed", "n_slices", "n_failed", *MEASURES, *WINDOW_COLUMNS]
     # The method breaks ties, so that the order does not depend on the order of the files.
-    return table.sort_values(["noise", "psnr_db", "method"], ascending=[True, False, True], ignore_index=True)[order]
+    table = table.sort_values(["noise", "psnr_db", "method"], ascending=[True, False, True], ignore_index=True)
+    return table[[*order, "notes"]]
+
+
+def _notes(row: pd.Series, lacking: pd.Series) -> str:
+    """Explain the empty cells of a row, measures of one reason together."""
+    if row["n_failed"]:
+        return FAILED.format(int(row["n_failed"]), int(row["n_slices"]))
+    columns: dict[str, list[str]] = {}
+    for name in MEASURES:
+        if pd.isna(row[name]):
+            own = lacking[name] and name not in REFERENCE_METRICS
+            reason = "a slice lacks what it has with another method" if own else REASONS[name]
+            columns.setdefault(reason, []).append(name)
+    return "; ".join(f"no {', '.join(names)}: {reason}" for reason, names in columns.items())
 
 
 def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) -> None:
@@ -67,35 +92,66 @@ def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) ->
         raise UserError(
             "There is nothing to summarise: the series sheet needs at least one series with the role test or both."
         )
-    # Names such as "nan" or "1" are names: pandas would otherwise turn them into numbers.
-    names = {"noise": str, "method": str, "series": str}
-    empty = {name: [""] for name in REFERENCE_METRICS}
-    tables = [
-        pd.read_csv(path, sep="\t", dtype=names, keep_default_na=False, na_values=empty) for path in metrics
-    ]  # fmt: skip
-    table = summarise(pd.concat(tables, ignore_index=True))
+    table = summarise(pd.concat([read_slices_table(path) for path in metrics], ignore_index=True))
     with written_whole(summary_tsv) as partial:
         table.to_csv(partial, sep="\t", index=False, float_format="%.6g")
     logger.info("Means over the test slices:\n%s", readable(table))
 
 
-def readable(table: pd.DataFrame) -> str:
-    """Lay out a summary for a log: a heading per noise and window, and a line per method.
+def read_slices_table(path: str | Path) -> pd.DataFrame:
+    """Read a table that `measure_quality` wrote: names are text, an empty measure is NaN.
 
-    Where the noise of the targets is known, the heading says what PSNR it allows, and a column the corrected RMSE.
+    Names such as "nan" or "1" are names: pandas would otherwise turn them into numbers.
+    """
+    empty = {name: [""] for name in MEASURES}
+    names = dict.fromkeys(NAMES, str)
+    return pd.read_csv(path, sep="\t", dtype=names, keep_default_na=False, na_values=empty)
+
+
+# Heading, column and format of the log's table.
+SHOWN = (
+    ("PSNR dB", "psnr_db", ".2f"),
+    ("SSIM", "ssim", ".3f"),
+    ("RMSE HU", "rmse_hu", ".1f"),
+    ("corrected", "rmse_corrected_hu", ".1f"),
+    ("bias HU", "bias_hu", "+.1f"),
+    ("lung dB", "psnr_lung_db", ".2f"),
+    ("SSIM", "ssim_lung", ".3f"),
+    ("mediast. dB", "psnr_mediastinum_db", ".2f"),
+    ("SSIM", "ssim_mediastinum", ".3f"),
+    ("VIF", "vif", ".3f"),
+    ("noise HU", "noise_index_hu", ".1f"),
+    ("slices", "n_slices", "d"),
+)
+
+
+def readable(table: pd.DataFrame) -> str:
+    """Lay out a summary for a log: a heading per noise and windows, and a line per method; then the notes.
+
+    Where the noise of the targets is known, the heading says what PSNR it allows. A measure that no method has gets no
+    column, and a single missing one a dash.
     """
     lines = []
-    for (noise, low, high), group in table.groupby(["noise", "window_low_hu", "window_high_hu"], sort=False):
-        width = max(map(len, group["method"]))
-        ceiling, corrected = group["ceiling_psnr_db"].iloc[0], bool(group["rmse_corrected_hu"].notna().all())
+    for (noise, *ends), group in table.groupby(["noise", *WINDOW_COLUMNS], sort=False):
+        ceiling = group["ceiling_psnr_db"].max()
         limit = "" if pd.isna(ceiling) else f"; the targets' own noise allows {ceiling:.2f} dB at most"
-        lines.append(f"noise {noise} (PSNR and SSIM in the window {low:g} to {high:g} HU{limit})")
-        heading = "  corrected" if corrected else ""
-        lines.append(f"  {'method':<{width}}  PSNR dB   SSIM  RMSE HU{heading}  bias HU  slices")
-        for row in group.itertuples():
-            cell = f"  {row.rmse_corrected_hu:9.1f}" if corrected else ""
-            lines.append(
-                f"  {row.method:<{width}}  {row.psnr_db:7.2f}  {row.ssim:5.3f}"
-                f"  {row.rmse_hu:7.1f}{cell}  {row.bias_hu:+7.1f}  {row.n_slices:6d}"
+        own, lung, mediastinum = (f"{low:g} to {high:g} HU" for low, high in zip(ends[::2], ends[1::2], strict=True))
+        lines.append(f"noise {noise} (PSNR and SSIM in the window {own}{limit})")
+        lines.append(
+            f"  (lung dB and mediast. dB, each with the SSIM after it: in the windows {lung} and {mediastinum})"
+        )
+        shown = [column for column in SHOWN if group[column[1]].notna().any()]
+        cells = [["method", *(heading for heading, _, _ in shown)]]
+        for _, row in group.iterrows():
+            cells.append(
+                [row["method"], *("–" if pd.isna(row[name]) else f"{row[name]:{form}}" for _, name, form in shown)]
             )
+        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+        for method, *values in cells:
+            right = (f"{value:>{width}}" for value, width in zip(values, widths[1:], strict=True))
+            lines.append("  ".join(["", f"{method:<{widths[0]}}", *right]))
+        sentences = group.assign(notes=group["notes"].str.split("; ")).explode("notes")
+        for sentence, methods in sentences[sentences["notes"] != ""].groupby("notes", sort=False)["method"]:
+            which = "all methods" if len(methods) == len(group) else ", ".join(methods)
+            lines.append(f"  {which}: {sentence}")
     return "\n".join(lines)

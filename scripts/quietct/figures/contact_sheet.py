@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import preview_index, read_info
+from quietct.ct.volume import is_failed, preview_index, read_info
 from quietct.evaluation.metrics import open_alike, psnr_db, ssim
 from quietct.figures.style import RC, decibels, method_label, save_figure, variant_label, variant_styles, window_label
 from quietct.methods import split_method
@@ -189,6 +189,8 @@ def difference_limit(differences: dict[str, np.ndarray]) -> float:
 def _cell_title(method: str, image: np.ndarray, clean: np.ndarray, window_hu: Sequence[float]) -> str:
     network, variant, seed = split_method(method)
     name = f"{network} (seed {seed})\n{variant_label(variant)}" if variant else method_label(method)
+    if is_failed(image):
+        return f"{name}\nno value: the method failed"
     return f"{name}\n{decibels(psnr_db(image, clean, window_hu), 2)}, SSIM {ssim(image, clean, window_hu):.3f}"
 
 
