@@ -18,6 +18,7 @@ from quietct.nn.workers import Workers, shared_array
 from workloads import LEARNING_RATE, NORMALISATION, Workload, numbers
 
 VARIANTS = ("",)
+STRIP = 20  # rows of the result for which the single convolution's workspace has room when it goes backward
 
 
 def facts() -> dict[str, str]:
@@ -124,28 +125,46 @@ class NumpyConvolution:
         self.y, self.x_gradient = shared_array(self.delta.shape, np.float32), shared_array(self.x.shape, np.float32)
         self.weight_gradients = shared_array((len(self.parts), *self.weights.shape), np.float32)
         self.bias_gradients = shared_array((len(self.parts), *self.bias.shape), np.float32)
-        self.workspaces: dict[int, LayerWorkspace] = {}
+        self.workspaces: dict[tuple[int, int], LayerWorkspace] = {}
         return self.running.enter_context(Workers(self.share, len(self.parts)))
 
-    def share(self, worker: int, backward: bool) -> None:
-        """Do one worker's part, a sample at a time, so that the workspace stays small.
+    def workspace(self, worker: int, rows: int) -> LayerWorkspace:
+        """Give a worker's memory for some rows of an image."""
+        if (worker, rows) not in self.workspaces:
+            shape = (1, self.x.shape[1], rows, self.x.shape[3])
+            self.workspaces[worker, rows] = LayerWorkspace(*shape, self.weights.shape, "valid", self.x.dtype)
+        return self.workspaces[worker, rows]
 
-        The step gives back gradients alone. So, as in training, the output of one sample has made room for the next.
-        """
-        if worker not in self.workspaces:
-            self.workspaces[worker] = LayerWorkspace(1, *self.x.shape[1:], self.weights.shape, "valid", self.x.dtype)
-        workspace = self.workspaces[worker]
+    def share(self, worker: int, backward: bool) -> None:
+        """Do one worker's part, a sample at a time."""
         self.weight_gradients[worker], self.bias_gradients[worker] = 0, 0
         for k in self.parts[worker]:
-            of_sample = self.parts[worker][0] if backward else k
-            y = self.y[of_sample : of_sample + 1]
-            workspace.forward(self.x[k : k + 1], self.weights, self.bias, out=y)
             if backward:
-                _, weight_gradient, bias_gradient = workspace.backward(
-                    self.delta[k : k + 1], self.weights, out=self.x_gradient[k : k + 1]
-                )
-                self.weight_gradients[worker] += weight_gradient
-                self.bias_gradients[worker] += bias_gradient
+                self.forward_backward_of(k, worker)
+            else:
+                workspace, one = self.workspace(worker, self.x.shape[2]), slice(k, k + 1)
+                workspace.forward(self.x[one], self.weights, self.bias, out=self.y[one])
+
+    def forward_backward_of(self, k: int, worker: int) -> None:
+        """Take a sample forward and backward, in strips, so that the workspace stays small.
+
+        The step gives back gradients alone. So, as in training, an output's memory serves again: the output of a strip
+        lies where the gradient of its input will be. Strips of the input overlap, and their gradients add up there.
+        """
+        rows, columns = self.delta.shape[2:]
+        overlap = self.weights.shape[2] - 1
+        self.x_gradient[k, :, :overlap] = 0
+        for start in range(0, rows, STRIP):
+            stop = min(start + STRIP, rows)
+            x, delta = self.x[k : k + 1, :, start : stop + overlap], self.delta[k : k + 1, :, start:stop]
+            x_gradient = self.x_gradient[k : k + 1, :, start : stop + overlap]
+            of_strip_above = x_gradient[:, :, :overlap].copy()
+            workspace = self.workspace(worker, stop - start + overlap)
+            workspace.forward(x, self.weights, self.bias, out=x_gradient[:, :, : stop - start, :columns])
+            _, weight_gradient, bias_gradient = workspace.backward(delta, self.weights, out=x_gradient)
+            x_gradient[:, :, :overlap] += of_strip_above
+            self.weight_gradients[worker] += weight_gradient
+            self.bias_gradients[worker] += bias_gradient
 
     def forward(self) -> np.ndarray:
         """Compute the output alone."""
@@ -155,7 +174,10 @@ class NumpyConvolution:
     def forward_backward(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Compute the output, and the gradients with respect to input, weights and bias."""
         self.workers.run(True)
-        return self.x_gradient, self.weight_gradients.sum(axis=0), self.bias_gradients.sum(axis=0)
+        for of_parts in (self.weight_gradients, self.bias_gradients):
+            for of_part in of_parts[1:]:
+                of_parts[0] += of_part
+        return self.x_gradient, self.weight_gradients[0], self.bias_gradients[0]
 
     def results(self) -> dict[str, list[np.ndarray]]:
         """Give the arrays that each phase computes."""

@@ -149,11 +149,11 @@ class Workers:
         ours, theirs = Pipe()
         self._connections.append(ours)
         if self.kind == "threads":
-            thread = Thread(target=self._serve, args=(worker, theirs), daemon=True)
+            thread = Thread(target=self._run_thread, args=(worker, theirs), daemon=True)
             thread.start()
             self._others.append(thread)
             return
-        process = get_context("fork").Process(target=self._become_worker, args=(worker, theirs), daemon=True)
+        process = get_context("fork").Process(target=self._run_process, args=(worker, theirs), daemon=True)
         # A signal that comes before the child has set its handlers would run those of the parent.
         signals = {signal.SIGINT, signal.SIGTERM}
         signal.pthread_sigmask(signal.SIG_BLOCK, signals)
@@ -174,7 +174,12 @@ class Workers:
             theirs.close()  # so that the end of the child closes the pipe
             signal.pthread_sigmask(signal.SIG_UNBLOCK, signals)
 
-    def _become_worker(self, worker: int, connection: Connection) -> None:
+    def _run_thread(self, worker: int, connection: Connection) -> None:
+        """Serve as a thread. Some BLAS keep a limit for each thread; a process inherits that of the caller."""
+        with threadpool_limits(1, "blas"):
+            self._serve(worker, connection)
+
+    def _run_process(self, worker: int, connection: Connection) -> None:
         """Do in the child, from its first moment on, what only a worker does."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all; the end of the parent ends the children
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -186,7 +191,7 @@ class Workers:
 
     def _serve(self, worker: int, connection: Connection) -> None:
         """Do task after task until the caller has closed its end or is dead."""
-        with connection, threadpool_limits(1, "blas"), suppress(EOFError, OSError):
+        with connection, suppress(EOFError, OSError):
             while True:
                 message = connection.recv()
                 connection.send(self._attempt(worker, message))

@@ -80,6 +80,7 @@ class Direct:
         Returns
         -------
         ndarray, shape (filters, channels, height, width)
+            Of some ways in the scratch: valid until the next convolution.
         """
         filters, channels, height, width = self.shape
         frame, (top, left) = self.frame, self.lead

@@ -76,7 +76,10 @@ class LayerWorkspace:
     def backward(
         self, delta: np.ndarray, weights: np.ndarray, out: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Back-propagate after `forward`; see `conv2d_gradients`. `out` is where the gradient of x goes."""
+        """Back-propagate after `forward`; see `conv2d_gradients`. `out` is where the gradient of x goes.
+
+        That of the weights may lie in the workspace: valid until the next call.
+        """
         result = self.frame.images(self.delta, self.result)
         self._check("delta", delta, result.shape)
         self._check("weights", weights, self.weights_shape)

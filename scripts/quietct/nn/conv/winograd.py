@@ -79,12 +79,13 @@ class Winograd:
             spread = self.scratch("summed", count, points, frame.width * filters)
             np.matmul(self.to_result.T, transposed.reshape(count, together, -1), out=spread)
             spread = spread.reshape(count, points, -1, tile, filters)
-            products = self.scratch("products", count, points, frame.width // tile, channels, filters)
+            products = self.scratch("partial", count, points, frame.width // tile, channels, filters)
             for v in range(width):
                 np.matmul(self._under_column(image, v, tile), spread, out=products)
                 total[v] += np.add.reduce(products, axis=(0, 2))
-        gradient = self.of_weights.T @ total.reshape(width, points, -1)
-        return gradient.reshape(width, height, channels, filters).transpose(3, 2, 1, 0)
+        for column in total.reshape(width, points, -1):
+            column[:height] = self.of_weights.T @ column  # where the sums were, nothing else is needed any more
+        return total[:, :height].transpose(3, 2, 1, 0)
 
     def _transform_weights(self, weights: np.ndarray) -> np.ndarray:
         """G weights, for each column of the kernel: (width, points, filters, channels)."""
