@@ -45,7 +45,8 @@ def test_constraints_pin_every_declared_package_within_its_bounds_and_name_no_ad
             continue
         name, version = re.fullmatch(r"([A-Za-z0-9_.-]+)==([A-Za-z0-9_.]+)", line).groups()
         pins[split(name)[0]] = version
-    for text in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    extras = project["optional-dependencies"]
+    for text in [*project["dependencies"], *extras["test"], *extras["notebook"]]:
         requirement = Requirement(text)
         assert requirement.specifier.contains(pins[split(requirement.name)[0]]), text
     assert "torch" not in pins

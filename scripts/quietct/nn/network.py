@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import accumulate, pairwise
 from math import prod
 from typing import Any
 
@@ -30,6 +31,8 @@ class Network:
         All weights and biases. Optimisers work on this vector.
     layers : list of (weights, bias)
         Views into `parameters`.
+    arrays : list of slice
+        Where each layer's weights and each layer's bias lie in `parameters`, and in their gradient.
     """
 
     def __init__(
@@ -39,6 +42,8 @@ class Network:
         size = sum(prod(shape) + shape[0] for shape in architecture.weight_shapes)
         self.parameters = new_array((size,), dtype)
         self.layers = self.split(self.parameters)
+        ends = accumulate(array.size for layer in self.layers for array in layer)
+        self.arrays = [slice(*both) for both in pairwise([0, *ends])]
 
     def split(self, vector: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         """View a vector of all parameters, or of their gradients, as (weights, bias) per layer."""

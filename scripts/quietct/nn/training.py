@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -118,8 +117,6 @@ class Trainer:
         network.initialise(self._stream(INITIAL_WEIGHTS, crc32(stream.encode())), **initialiser)
         self.optimiser = make_optimiser(settings["optimiser"], network.parameters.size, network.parameters.dtype)
         self.state = TrainingState(network.parameters, self.optimiser.state)
-        ends = list(accumulate(array.size for layer in network.layers for array in layer))
-        self._arrays = [slice(start, end) for start, end in pairwise([0, *ends])]
         self._before = network.parameters.copy()
 
     def resume(self, state: TrainingState) -> None:
@@ -231,7 +228,7 @@ class Trainer:
         loss, gradient = batch_gradient(chance.indices, dilation, chance.turns, chance.flip)
         with np.errstate(over="ignore", invalid="ignore"):  # _rest_of_epoch looks for what is not finite
             if self.variant.gradient_noise and chance.noise:
-                sigma, ratio = self.variant.gradient_noise.add(gradient, self._arrays, step, chance.noise)
+                sigma, ratio = self.variant.gradient_noise.add(gradient, self.network.arrays, step, chance.noise)
                 facts |= {"gradient_noise_sigma": sigma, "gradient_noise_ratio": ratio}
             steps = self.epochs * self.steps_per_epoch
             rate = learning_rate_at(self.settings["schedule"], self.settings["learning_rate"], step, epoch, steps)
