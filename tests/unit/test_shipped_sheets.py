@@ -6,7 +6,16 @@ from quietct.settings import load_yaml
 from quietct.sheet import check_split, dataset_of, preview_of, read_sheet
 from quietct.targets import check_targets
 
-SHEETS = ("demo", "article", "chen2017", "real_slices", "phantom_fda_article", "noise2noise", "phantom_fda")
+SHEETS = (
+    "demo",
+    "comparison",
+    "article",
+    "chen2017",
+    "real_slices",
+    "phantom_fda_article",
+    "noise2noise",
+    "phantom_fda",
+)
 OWN_CONFIG = {"noise2noise": "noise2noise", "phantom_fda": "phantom_fda"}  # all others fit where noise is added
 
 

@@ -8,7 +8,9 @@ import yaml
 from quietct.settings import load_yaml
 
 
-@pytest.mark.parametrize("name", ["config", "article", "chen2017", "real_slices", "noise2noise", "phantom_fda"])
+@pytest.mark.parametrize(
+    "name", ["config", "article", "comparison", "chen2017", "real_slices", "noise2noise", "phantom_fda"]
+)
 def test_every_shipped_config_plans_every_stage(repository, folder, snakemake, name):
     config = load_yaml(repository / f"config/{name}.yaml")
     for repeat in ("repeat_1", "repeat_2"):  # a dry run asks for the folders only
@@ -21,7 +23,8 @@ def test_every_shipped_config_plans_every_stage(repository, folder, snakemake, n
     assert outcome.jobs["tune_baseline"] == noises * baselines
     assert outcome.jobs["render_training_gif"] == trainings
     assert outcome.jobs["plot_contact_sheet"] == noises
-    assert outcome.jobs["summarize_quality"] == 1
+    assert outcome.jobs["plot_differences"] == outcome.jobs["plot_slice_quality"] == noises
+    assert outcome.jobs["summarize_quality"] == outcome.jobs["compare_methods"] == 1
     assert outcome.jobs.get("calibrate_noise", 0) == len(config.get("calibration", {}))
 
 

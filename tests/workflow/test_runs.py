@@ -61,7 +61,7 @@ def test_pictures_can_be_opened_and_training_gifs_move(finished):
     for name in names:
         with Image.open(results / "gifs/gaussian_10" / name) as gif:
             assert gif.n_frames >= 2
-    for name in ("cost-small", "contact-sheet"):
+    for name in ("cost-small", "contact-sheet", "differences", "slice-quality"):
         with Image.open(results / f"figures/gaussian_10/{name}.png") as plot:
             plot.load()
             assert len(plot.convert("L").getcolors(100_000)) > 20

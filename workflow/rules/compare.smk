@@ -1,11 +1,13 @@
 """
-Slice metrics in, which differences are real out.
+Slice metrics in, which differences are real out, in a table, in words and in pictures.
 
 INPUTS
     <results>/metrics/{noise}/{method}/{series}.tsv    of all methods, seeds and test series
 OUTPUTS
     <results>/comparison.tsv                           one row a noise, network, measure and pair of methods
     <results>/verdict.json                             the same in sentences
+    <results>/figures/{noise}/differences.png          the pairs of variants with their intervals
+    <results>/figures/{noise}/slice-quality.png        every slice by all methods
 """
 
 
@@ -40,3 +42,62 @@ rule compare_methods:
         "Telling real differences from chance"
     script:
         "../../scripts/compare_methods.py"
+
+
+rule plot_differences:
+    input:
+        comparison="<results>/comparison.tsv",
+    output:
+        plot=report(
+            "<results>/figures/{noise}/differences.png",
+            caption="../report/differences.rst",
+            category="Quality",
+            labels={"table": "{noise}: differences"},
+        ),
+    log:
+        "<logs>/plot_differences/{noise}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="15m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        variants=list(config["variants"]),
+        code=get_code("plot_differences"),
+    message:
+        "Plotting the differences between the variants for noise {wildcards.noise}"
+    script:
+        "../../scripts/plot_differences.py"
+
+
+rule plot_slice_quality:
+    input:
+        metrics=collect(
+            "<results>/metrics/{{noise}}/{method}/{series}.tsv",
+            method=ALL_METHODS,
+            series=TEST_SERIES,
+        ),
+    output:
+        plot=report(
+            "<results>/figures/{noise}/slice-quality.png",
+            caption="../report/slice_quality.rst",
+            category="Quality",
+            labels={"table": "{noise}: every slice"},
+        ),
+    log:
+        "<logs>/plot_slice_quality/{noise}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="15m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        code=get_code("plot_slice_quality"),
+    message:
+        "Plotting every slice by all methods for noise {wildcards.noise}"
+    script:
+        "../../scripts/plot_slice_quality.py"
