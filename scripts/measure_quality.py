@@ -18,4 +18,5 @@ if __name__ == "__main__":
             window_hu=snakemake.params.window_hu,
             split=json.loads(snakemake.params.split),
             scan=snakemake.input.scan,
+            nodules=snakemake.input.nodules,
         )

@@ -4,7 +4,8 @@ Models in, denoised volumes and their quality out.
 INPUTS
     <results>/models/..., <results>/baselines/...          what denoises
     noisy volumes                                          what is denoised
-    targets and the scans' JSON                            what it should have become
+    targets, scans and their JSON                          what it should have become
+    <results>/nodules/{series}.tsv                         where nodules are
 OUTPUTS
     <results>/denoised/{noise}/{method}/{series}.npy       int16 HU
     <results>/metrics/{noise}/{method}/{series}.tsv        one row a slice
@@ -42,6 +43,7 @@ rule measure_quality:
         info=get_scan_info,
         scan=get_scan,
         image=get_image,
+        nodules="<results>/nodules/{series}.tsv",
     output:
         metrics="<results>/metrics/{noise}/{method}/{series}.tsv",
     log:

@@ -17,11 +17,15 @@ import numpy as np
 import pandas as pd
 
 from quietct.ct.clipping import GreyScale, grey_scale
+from quietct.ct.nodule_truth import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import is_failed, open_volume, read_info
 from quietct.errors import UserError
 from quietct.evaluation.columns import MEASURES, METRICS, WINDOW_COLUMNS
 from quietct.evaluation.metrics import bias_hu, open_alike, psnr_db, rmse_corrected_hu, rmse_hu, ssim
+from quietct.evaluation.noise_index import noise_index_hu
+from quietct.evaluation.tissues import slice_tissues, tissue_errors
+from quietct.evaluation.vif import vif
 from quietct.evaluation.windows import LUNG_HU, MEDIASTINUM_HU, holds
 from quietct.files import written_whole
 
@@ -39,6 +43,7 @@ def measure_quality(
     window_hu: Sequence[float],
     split: Split | None = None,
     scan: str | Path | None = None,
+    nodules: str | Path | None = None,
 ) -> None:
     """Compare a volume with its target, slice by slice, and write a table.
 
@@ -62,14 +67,18 @@ def measure_quality(
     scan : path or None
         The scan before noise was added and before denoising, in HU as they came: it tells whether the grey scale ends
         within a window. None takes the target.
+    nodules : path or None
+        Table of the nodules (`quietct.ct.nodule_truth`); None or no rows if none is known.
 
     Raises
     ------
     UserError
-        If the shapes differ, the positions don't fit the volume, or the split holds no slice out.
+        If the shapes differ, the positions don't fit the volume, the split holds no slice out, or the table of nodules
+        cannot be read.
     """
     scale = grey_scale(open_volume(clean if scan is None else scan))
-    table = pd.DataFrame(_slice_rows(clean, info, image, window_hu, split, scale))
+    known = None if nodules is None else read_nodules(nodules)
+    table = pd.DataFrame(_slice_rows(clean, info, image, window_hu, split, scale, known))
     for column, value in enumerate((noise, method, series)):
         table.insert(column, ("noise", "method", "series")[column], value)
     table[list(WINDOW_COLUMNS)] = [*window_hu, *LUNG_HU, *MEDIASTINUM_HU]
@@ -104,6 +113,7 @@ def _slice_rows(
     window_hu: Sequence[float],
     split: Split | None,
     scale: GreyScale,
+    nodules: pd.DataFrame | None,
 ) -> Iterator[dict[str, float]]:
     clean, image = open_alike(clean_path, image_path)
     facts: dict[str, Any] = read_info(info_path)
@@ -118,7 +128,9 @@ def _slice_rows(
     for index in np.flatnonzero(read_slices(test_slices, info_path, split, len(clean))).tolist():
         row = {"slice": index, "z_mm": positions[index], **dict.fromkeys(MEASURES, float("nan"))}
         if not is_failed(image[index]):
-            row |= slice_quality(np.asarray(image[index]), np.asarray(clean[index]), window_hu, scale)
+            one, other = np.asarray(image[index]), np.asarray(clean[index])
+            row |= slice_quality(one, other, window_hu, scale)
+            row |= tissue_errors(one, other, slice_tissues(other, scale, facts, index, nodules))
             row["ceiling_psnr_db"] = float("nan") if ceilings[index] is None else ceilings[index]
             row["rmse_corrected_hu"] = rmse_corrected_hu(row["rmse_hu"], noises[index])
         yield row
@@ -141,7 +153,7 @@ def slice_quality(
     Returns
     -------
     dict
-        Measures of `quietct.evaluation.columns` by name; those that cannot be had are left out.
+        Measures of `quietct.evaluation.columns` by name; those that cannot be had are NaN or left out.
     """
     wanted = {("psnr_db", "ssim"): (float(window_hu[0]), float(window_hu[1]))}
     for name, window in (("lung", LUNG_HU), ("mediastinum", MEDIASTINUM_HU)):
@@ -151,4 +163,4 @@ def slice_quality(
     measures = {"rmse_hu": rmse_hu(image, target), "bias_hu": bias_hu(image, target)}
     for names, window in wanted.items():
         measures |= dict(zip(names, found[window], strict=True))
-    return measures
+    return measures | {"vif": vif(image, target), "noise_index_hu": noise_index_hu(image)}
