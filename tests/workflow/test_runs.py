@@ -45,6 +45,14 @@ def test_every_stage_leaves_its_file(finished, tiny_config):
     psnr = [10 * np.log10(1 / np.mean((a - b) ** 2)) for a, b in zip(*windowed, strict=True)]
     assert float(summary["noisy"]["psnr_db"]) == pytest.approx(np.mean(psnr), abs=0.01)
     assert float(summary["gaussian"]["psnr_db"]) > float(summary["noisy"]["psnr_db"]) + 3
+    # White noise is the same in every tissue, and the config's window is that of the lung.
+    for name in ("rmse_lung_hu", "rmse_soft_tissue_hu", "rmse_bone_hu", "noise_index_hu"):
+        assert float(summary["noisy"][name]) == pytest.approx(150, rel=0.05)
+    for row in summary.values():
+        assert row["psnr_lung_db"] == row["psnr_db"]
+        assert 0 < float(row["vif"]) < 1
+        assert row["n_failed"] == "0"
+        assert "ceiling_psnr_db" in row["notes"]
     record = yaml.safe_load((results / "config.yaml").read_text())
     assert record["config"] == tiny_config
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.ndimage import gaussian_filter, gaussian_filter1d, maximum_filter, uniform_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d, minimum_filter, uniform_filter
 
 WINDOW_PX = 10
-SOFT_TISSUE_HU = (0.0, 100.0)  # muscle, blood and organs, by the mean of the window; fat is full of strands
-GRADIENT_SIGMA_PX = 2.0
-# In units of the lower quartile of the gradient in soft tissue, which is that of noise as long as a quarter of the tissue
-# is even. Of noise alone, 1 pixel in 500 is steeper.
+SOFT_TISSUE_HU = (-75.0, 125.0)  # also that of phantoms, which can be -30 HU; all of a window has to be within
+SMOOTHING_PX = 2.0  # before tissue and gradient are told
+# In units of the lower quartile of the gradient in soft tissue, which is that of noise as long as a quarter of the
+# tissue is even. Of noise alone, 1 pixel in 500 is steeper.
 STEEP = 4.65
 MIN_WINDOWS = 1000  # they overlap; 1000 of them are worth a few tens
 BINS, SMOOTHING_BINS = 300, 6.0
@@ -40,16 +40,17 @@ def noise_index_hu(image: ArrayLike) -> float:
     hu = np.asarray(image, np.float32)
     if not np.ptp(hu):
         return float("nan")
+    smooth = gaussian_filter(hu, SMOOTHING_PX)
+    soft = (smooth > SOFT_TISSUE_HU[0]) & (smooth < SOFT_TISSUE_HU[1])
+    if not soft.any():
+        return float("nan")
+    gradient = np.hypot(*np.gradient(smooth))
+    steep = gradient > STEEP * np.quantile(gradient[soft], 0.25)
+    chosen = minimum_filter(soft & ~steep, WINDOW_PX, mode="constant", cval=False)
     mean = uniform_filter(hu, WINDOW_PX)
     variance = uniform_filter(hu * hu, WINDOW_PX) - mean * mean
-    soft = (mean > SOFT_TISSUE_HU[0]) & (mean < SOFT_TISSUE_HU[1])
-    soft[:WINDOW_PX] = soft[-WINDOW_PX:] = soft[:, :WINDOW_PX] = soft[:, -WINDOW_PX:] = False
-    if np.count_nonzero(soft) < MIN_WINDOWS:
-        return float("nan")
-    gradient = np.hypot(*np.gradient(gaussian_filter(hu, GRADIENT_SIGMA_PX)))
-    steep = maximum_filter(gradient, WINDOW_PX) > STEEP * np.quantile(gradient[soft], 0.25)
     unbiased = WINDOW_PX**2 / (WINDOW_PX**2 - 1)
-    deviations = np.sqrt(unbiased * np.maximum(variance[soft & ~steep], 0))
+    deviations = np.sqrt(unbiased * np.maximum(variance[chosen], 0))
     return _mode(deviations) if len(deviations) >= MIN_WINDOWS else float("nan")
 
 
