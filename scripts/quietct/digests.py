@@ -52,6 +52,15 @@ def code_digest(script: str | Path) -> str:
     return digest.hexdigest()[:20]
 
 
+def folder_digest(folder: str | Path) -> str:
+    """Give a digest (20 hexadecimal digits of SHA-256) of names and bytes of a folder's files, such as templates."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).iterdir()):
+        digest.update(path.name.encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:20]
+
+
 @cache
 def _imported_files(path: Path, folder: Path) -> tuple[Path, ...]:
     tree = ast.parse(path.read_bytes(), filename=str(path))

@@ -6,7 +6,7 @@ import math
 import os
 import re
 
-from quietct.digests import code_digest
+from quietct.digests import code_digest, folder_digest
 from quietct.methods import all_methods, split_method, trained_methods
 from quietct.settings import canonical_json, check_config, digest_of, download_settings, load_yaml
 from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of
@@ -60,6 +60,12 @@ ALL_METHODS = all_methods(config)
 TRAINED_METHODS = trained_methods(config)
 # Pictures of all seeds would be many and look alike; the first seed stands for the others.
 SHOWN_METHODS = [method for method in TRAINED_METHODS if method.endswith(f"-seed{config['train']['seeds'][0]}")]
+
+# What the report compares slice by slice; the preview's series comes first.
+REPORT_METHODS = [*SHOWN_METHODS, *config["baselines"]]
+REPORT_SERIES = [PREVIEW, *(series for series in TEST_SERIES if series != PREVIEW)]
+TARGET_SERIES = [name for row in SERIES.values() for name in row.get("target", [])]
+CONVERTED_SERIES = list(dict.fromkeys([*TRAIN_SERIES, *TEST_SERIES, *TARGET_SERIES]))
 
 
 def one_of(names):
@@ -211,6 +217,17 @@ def get_noise_fit(wildcards):
     """The calibration that a noise is made with, if it has one."""
     name = config["noise"][wildcards.noise].get("calibration")
     return [f"<results>/calibration/{name}.json"] if name else []
+
+
+def describe_series(row):
+    """What the report says of a series; neither its location nor its UID, which could tell who was scanned."""
+    in_table = "Phantom_FDA" if row.get("expected") else "collection"
+    return {
+        "series": row["series"],
+        "role": row["role"],
+        "target": row.get("target", []),
+        "origin": in_table if row["source"] in COLLECTIONS else row["source"],
+    }
 
 
 def get_repeats(wildcards):

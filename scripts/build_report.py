@@ -1,0 +1,26 @@
+"""Put verdict, measures, slices and plots of a run on one page."""
+
+import json
+
+from quietct.figures.report import build_report
+from quietct.figures.report_slices import Volumes
+from quietct.logs import logged
+
+if __name__ == "__main__":
+    with logged(snakemake.log[0]):
+        files, params = snakemake.input, snakemake.params
+        build_report(
+            snakemake.output.report,
+            record=files.record,
+            summary=files.summary,
+            verdict=files.verdict,
+            volumes=Volumes(
+                params.noises, params.methods, params.series, files.scans, files.targets, files.noisy, files.denoised
+            ),
+            plots=files.plots,
+            films=files.films,
+            sheet=json.loads(params.sheet),
+            infos=dict(zip(params.converted, files.infos, strict=True)),
+            benchmarks=params.benchmarks,
+            target_label=params.target_label,
+        )
