@@ -13,6 +13,7 @@ from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from PIL import Image
 
+from quietct.ct.volume import NO_VALUE
 from quietct.errors import UserError
 from quietct.figures import contact_sheet, plots
 from quietct.figures.contact_sheet import Zoom, difference_limit, draw_contact_sheet, plot_contact_sheet
@@ -96,6 +97,7 @@ def test_everything_that_has_a_colour_has_words():
 def test_numbers_are_written_plainly():
     assert decibels(27.345) == "27.3 dB"
     assert decibels(float("inf")) == "∞ dB"
+    assert decibels(float("nan")) == "no value"
     assert window_label((-1350, 150)) == "window −1350 to 150 HU"
 
 
@@ -232,6 +234,16 @@ def test_titles_say_psnr_and_ssim_of_their_panel(sheet, drawn):
     expected = 20 * np.log10(2000 / methods.index("tv"))
     assert any(title.startswith(f"total variation\n{expected:.2f} dB, SSIM 1.000") for title in titles)
     assert any(title.startswith("net (seed 1)\ndilated\n") for title in titles)
+
+
+def test_a_method_that_failed_says_so_and_does_not_set_the_range_of_differences(sheet):
+    folder, _ = sheet
+    clean, noisy = (np.load(folder / f"{name}.npy")[1] for name in ("clean", "noisy"))
+    cells = {"noisy": noisy, "median": np.full_like(clean, NO_VALUE), "tv": clean + np.int16(3)}
+    figure = draw_contact_sheet(cells, clean, "t", WINDOW, Zoom(10, 12, 20))
+    titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
+    assert titles[1] == "median filter\nno value: the method failed"
+    assert figure.axes[5].images[0].get_clim() == (-5, 5)
 
 
 def test_zoom_and_difference_show_the_right_pixels(sheet):

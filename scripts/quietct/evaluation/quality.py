@@ -8,7 +8,6 @@ the target's noise are given then. docs/measures.md explains every column.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,22 +87,23 @@ def measure_quality(
 
 
 def _log(table: pd.DataFrame, what: str, window_hu: Sequence[float]) -> None:
-    means = table[list(METRICS)].mean()
+    measured = table[table["psnr_db"].notna()]
+    if len(measured) < len(table):
+        failed = len(table) - len(measured)
+        logger.warning("%s: %d of %d slices have no value, so nothing of them is measured", what, failed, len(table))
+    if not len(measured):
+        return
     logger.info(
         "%s: PSNR %.2f dB, SSIM %.3f, RMSE %.1f HU, bias %+.1f HU (means of %d slices, window %g to %g HU)",
-        what, *means, len(table), *window_hu,
+        what, *measured[list(METRICS)].mean(), len(measured), *window_hu,
     )  # fmt: skip
-    for name, (low, high) in (("lung", LUNG_HU), ("mediastinum", MEDIASTINUM_HU)):
-        psnr, similarity = table[f"psnr_{name}_db"].mean(), table[f"ssim_{name}"].mean()
-        if math.isnan(psnr):
-            logger.info("%s: no measure of the %s window, %g to %g HU", what, name, low, high)
+    for name, window in (("lung", LUNG_HU), ("mediastinum", MEDIASTINUM_HU)):
+        means = measured[[f"psnr_{name}_db", f"ssim_{name}"]].mean()
+        if means.isna().any():
+            logger.info("%s: not measured in the %s window, %g to %g HU: the scan's grey scale ends within it",
+                        what, name, *window)  # fmt: skip
         else:
-            logger.info(
-                "%s: PSNR %.2f dB, SSIM %.3f in the %s window, %g to %g HU", what, psnr, similarity, name, low, high
-            )
-    failed = int(table["psnr_db"].isna().sum())
-    if failed:
-        logger.warning("%s: %d of %d slices have no value, so nothing of them is measured", what, failed, len(table))
+            logger.info("%s: PSNR %.2f dB, SSIM %.3f in the %s window, %g to %g HU", what, *means, name, *window)
 
 
 def _slice_rows(

@@ -137,7 +137,7 @@ def draw_contact_sheet(
     n_bands = -(-n_cells // MAX_COLUMNS)
     n_columns = -(-n_cells // n_bands)
     differences = {method: image.astype(np.float32) - clean for method, image in cells.items()}
-    limit = difference_limit(differences)
+    limit = difference_limit({method: d for method, d in differences.items() if not is_failed(cells[method])})
     images = {**cells, target_label: clean}
     titles = [*(_cell_title(method, image, clean, window_hu) for method, image in cells.items()), target_label]
     # Each band has a row for the titles, as high as its longest, and three rows of panels.
