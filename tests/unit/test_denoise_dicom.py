@@ -231,6 +231,16 @@ def test_what_is_not_ct_in_hounsfield_units_is_refused(tmp_path, weights, change
     assert not (tmp_path / "out").exists()
 
 
+def test_a_diverged_network_is_refused_and_writes_nothing(tmp_path, scan):
+    diverged = Network(Architecture.from_config({"layers": LAYERS, "residual": True}))
+    diverged.initialise(np.random.default_rng(3))
+    diverged.parameters[:] *= 1e30
+    save_network(tmp_path / "diverged.npz", diverged, DESCRIPTION)
+    with pytest.raises(UserError, match=r"no numbers for .*Use other weights"):
+        denoise_dicom(tmp_path / "diverged.npz", scan, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["diverged.npz", "scan"]
+
+
 def test_what_differs_from_the_training_data_is_told(tmp_path, scan, network, caplog):
     facts = {"spacing_mm": [0.3, 0.4], "slice_thickness_mm": [3, 3], "kernels": ["B40f"], "kvp": []}
     save_network(tmp_path / "w.npz", network, {**DESCRIPTION, "training_data": facts})
