@@ -130,7 +130,7 @@ def test_a_training_that_failed_everywhere_takes_its_seed_out():
     values["net-dilated-seed4"][:] = np.nan
     row = row_of(rows_of(values), "sgd", "dilated")
     assert (row["n_seeds"], row["n_slices"]) == (4, 12)
-    assert row["note"] == "seed 4 left out, because one of the two failed on all slices"
+    assert row["note"] == "seed 4 left out, because one of the two has no value on any slice"
 
 
 def test_a_variant_that_always_failed_cannot_be_compared_and_is_not_the_best():
@@ -141,7 +141,7 @@ def test_a_variant_that_always_failed_cannot_be_compared_and_is_not_the_best():
     row = row_of(table, "sgd", "dilated")
     assert row[["mean_first", "difference", "low", "p"]].isna().all()
     assert row["verdict"] == "not testable"
-    assert "failed on all slices" in row["note"]
+    assert "no value on any slice" in row["note"]
     assert row_of(table, "sgd", "tv")["verdict"] == "better"
 
 

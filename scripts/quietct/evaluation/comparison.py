@@ -154,7 +154,7 @@ def compare_pair(first: pd.DataFrame, second: pd.DataFrame) -> dict[str, Any]:
         row["difference"] = float(difference.mean())
         row["low"], row["high"] = interval_95(difference)
         notes += _limits(difference)
-        if len(difference) >= MIN_SEEDS and np.ptp(difference) > 1e-9 * np.abs(difference).max():
+        if len(difference) >= MIN_SEEDS and _scatters(difference):
             row["p"] = p_value(difference)
     return {**row, "note": "; ".join(notes)}
 
@@ -180,11 +180,11 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> Paired:
     failed = np.isnan(a) | np.isnan(b)
     lost = failed.all(axis=1)
     if lost.any():
-        notes.append(f"{_seeds(seeds[lost])} left out, because one of the two failed on all slices")
+        notes.append(f"{_seeds(seeds[lost])} left out, because one of the two has no value on any slice")
     a, b, failed = a[~lost], b[~lost], failed[~lost]
     part = failed.any(axis=0)
     if part.any():
-        notes.append(f"{part.sum()} of {len(part)} slices left out, because one of the two failed there")
+        notes.append(f"{part.sum()} of {len(part)} slices left out, because one of the two has no value there")
     return Paired(a[:, ~part], b[:, ~part], notes)
 
 
@@ -203,9 +203,14 @@ def _limits(difference: np.ndarray) -> list[str]:
         notes.append(ONE_SLICE)
     if not difference.any():
         notes.append("the values are equal on all slices")
-    elif difference.size > 1 and np.ptp(difference) <= 1e-9 * np.abs(difference).max():
+    elif difference.size > 1 and not _scatters(difference):
         notes.append("the difference is the same everywhere, so that there is no scatter to judge it by")
     return notes
+
+
+def _scatters(difference: np.ndarray) -> bool:
+    """Tell scatter from the rounding of a subtraction."""
+    return bool(np.ptp(difference) > 1e-9 * np.abs(difference).max())
 
 
 def _verdict(row: dict[str, Any], p_adjusted: float, sign: int) -> str:

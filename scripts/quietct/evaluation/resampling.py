@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,9 +34,16 @@ def resampled_means(differences: ArrayLike, resamples: int = RESAMPLES, seed: in
     ndarray, shape (resamples,)
     """
     values = np.asarray(differences, dtype=np.float64)
-    rng = np.random.default_rng(seed)
-    seeds, slices = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in values.shape)
+    seeds, slices = _shares(*values.shape, resamples, seed)
     return np.einsum("rs,rs->r", seeds @ values, slices)
+
+
+@lru_cache(maxsize=4)
+def _shares(n_seeds: int, n_slices: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw how often each seed and each slice is drawn, as shares; the same for all pairs of methods of a run."""
+    rng = np.random.default_rng(seed)
+    seeds, slices = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (n_seeds, n_slices))
+    return seeds, slices
 
 
 def interval_95(differences: ArrayLike) -> tuple[float, float]:
