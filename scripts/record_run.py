@@ -1,8 +1,10 @@
 """Write down the merged config, the versions and the machine of a run."""
 
+import json
+
 from quietct.logs import logged
 from quietct.record import record_run
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        record_run(snakemake.output.record, snakemake.params.config)
+        record_run(snakemake.output.record, snakemake.params.config, json.loads(snakemake.params.left_out))

@@ -22,6 +22,7 @@ OTHER_LABELS = {
     "nl_means": "non-local means",
     "tv": "total variation",
     "wavelet": "wavelet shrinkage",
+    "bm3d": "BM3D",
 }
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 # The article's cases 1 to 4.
 VARIANTS = ("sgd", "gradient_noise", "dilated", "dilated_gradient_noise")
+
+# Baselines of a package that is not installed with quietct, because of its licence.
+OPTIONAL_BASELINES = ("bm3d",)
 
 NETWORK_METHOD = re.compile(r"(?P<network>[^-]+)-(?P<variant>[^-]+)-seed(?P<seed>\d+)")
 
@@ -50,3 +54,16 @@ def trained_methods(config: Mapping[str, Any]) -> list[str]:
 def all_methods(config: Mapping[str, Any]) -> list[str]:
     """Give `noisy`, the baselines and the trained methods."""
     return ["noisy", *config["baselines"], *trained_methods(config)]
+
+
+def missing_baselines(baselines: Iterable[str]) -> list[str]:
+    """Give those of some baselines whose package is not installed."""
+    return [name for name in baselines if name in OPTIONAL_BASELINES and find_spec(name) is None]
+
+
+def missing_sentence(baseline: str) -> str:
+    """Say why a baseline is left out of a run."""
+    return (
+        f"The baseline {baseline} is left out: its package, free for non-commercial use only, is not installed; "
+        f'pip install "quietct[{baseline}]" adds it.'
+    )

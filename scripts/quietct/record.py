@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ PACKAGES = (
     "scipy",
     "scikit-image",
     "PyWavelets",
+    "bm3d",
     "pydicom",
     "python-gdcm",
     "matplotlib",
@@ -31,19 +33,22 @@ PACKAGES = (
 )
 
 
-def record_run(record_path: str | Path, config: str) -> None:
+def record_run(record_path: str | Path, config: str, left_out: Mapping[str, str] | None = None) -> None:
     """Write the record of a run.
 
     Parameters
     ----------
     record_path : path
         The YAML file to make, with the keys `config`, `quietct`, `commit`, `python`, `packages` and `machine`. What
-        stands under `config` is a complete config file.
+        stands under `config` is a complete config file. `left_out` is there if anything is.
     config : str
         The merged config as JSON.
+    left_out : mapping, optional
+        Methods of the config that the run is without, and why.
     """
     record = {
         "config": json.loads(config),
+        **({"left_out": dict(left_out)} if left_out else {}),
         "quietct": __version__,
         "commit": git_commit(),
         "python": sys.version.split()[0],

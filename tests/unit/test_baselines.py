@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import pickle
+import sys
 
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from quietct import methods
 from quietct.errors import UserError
 from quietct.evaluation.baselines import (
     BASELINES,
@@ -21,6 +23,7 @@ from quietct.evaluation.baselines import (
     tune_baseline,
 )
 from quietct.evaluation.metrics import psnr_db
+from quietct.methods import missing_baselines
 
 WINDOW = (-1350, 150)
 SETTINGS = {
@@ -30,7 +33,17 @@ SETTINGS = {
     "nl_means": {"patch_px": 7, "distance_px": 5, "h_factor": 0.6},
     "tv": {"weight_factor": 1.0},
     "wavelet": {"threshold_factor": 3.25, "shifts": 2},
+    "bm3d": {"sigma_factor": 1.0},
 }
+needs_bm3d = pytest.mark.skipif(
+    bool(missing_baselines(["bm3d"])), reason="needs the package bm3d: pip install bm3d (non-commercial use only)"
+)
+
+
+def each(*without):
+    """All baselines but some, as parameters of a test; those without their package are skipped."""
+    names = sorted(set(BASELINES) - set(without))
+    return [pytest.param(name, marks=needs_bm3d) if name == "bm3d" else name for name in names]
 
 
 def thorax(size=96):
@@ -55,7 +68,7 @@ def test_every_baseline_has_settings_here():
     assert set(SETTINGS) == set(BASELINES)
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", each())
 @pytest.mark.parametrize("sigma", [40, 150])
 def test_noise_in_a_lung_grows_weaker_and_nothing_grows_brighter(baseline, sigma):
     clean = thorax()
@@ -67,7 +80,7 @@ def test_noise_in_a_lung_grows_weaker_and_nothing_grows_brighter(baseline, sigma
     assert denoised.mean() == pytest.approx(noisy.mean(), abs=1.5)
 
 
-@pytest.mark.parametrize("baseline", sorted(set(BASELINES) - {"gaussian", "median"}))
+@pytest.mark.parametrize("baseline", each("gaussian", "median"))
 @pytest.mark.parametrize("sigma", [40, 150])
 def test_edges_survive_what_claims_to_preserve_them(baseline, sigma):
     clean = thorax()
@@ -75,7 +88,7 @@ def test_edges_survive_what_claims_to_preserve_them(baseline, sigma):
     assert rmse(bind(baseline, SETTINGS[baseline])(noisy), clean) < 0.75 * rmse(noisy, clean)
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", each())
 def test_a_flat_noisy_image_keeps_its_mean_and_loses_most_noise(baseline):
     noisy = with_noise(np.full((96, 96), -800, np.float32), 100, seed=3)
     denoised = bind(baseline, SETTINGS[baseline])(noisy)
@@ -83,21 +96,21 @@ def test_a_flat_noisy_image_keeps_its_mean_and_loses_most_noise(baseline):
     assert denoised.std() < 0.35 * noisy.std()
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", each())
 @pytest.mark.parametrize("level", [-1000, 0, 40])
 def test_a_constant_image_stays_constant(baseline, level):
     image = np.full((32, 40), level, np.int16)
     np.testing.assert_allclose(bind(baseline, SETTINGS[baseline])(image), image, atol=1e-3)
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", each())
 def test_adding_a_constant_adds_it_to_the_result(baseline):
     noisy = with_noise(thorax(64), 60)
     denoise = bind(baseline, SETTINGS[baseline])
     np.testing.assert_allclose(denoise(noisy + 1500), denoise(noisy) + 1500, atol=0.5)
 
 
-@pytest.mark.parametrize("baseline", sorted(set(BASELINES) - {"gaussian", "median"}))
+@pytest.mark.parametrize("baseline", each("gaussian", "median"))
 def test_settings_scale_with_the_noise(baseline):
     noisy = with_noise(thorax(64), 60)
     denoise = bind(baseline, SETTINGS[baseline])
@@ -199,7 +212,7 @@ def test_only_numbers_with_room_on_both_sides_have_ends():
     assert edges({"a": 2, "b": 1, "c": 5, "name": "x"}, grid) == []
 
 
-@pytest.mark.parametrize("baseline", BASELINES)
+@pytest.mark.parametrize("baseline", each())
 def test_tuned_settings_come_back_from_the_file(baseline, training, tmp_path):
     grid = {name: [value] for name, value in SETTINGS[baseline].items()}
     tuned(training, tmp_path / "s.json", baseline, grid, tuning_slices=1)
@@ -223,7 +236,7 @@ def test_slices_are_spread_over_all_series(tmp_path):
 @pytest.mark.parametrize(
     ("baseline", "grid", "words"),
     [
-        ("bm3d", {"a": [1]}, "no 'bm3d'"),
+        ("bm4d", {"a": [1]}, "no 'bm4d'"),
         ("gaussian", {"sigma": [1]}, "sigma"),
         ("gaussian", {"sigma_px": []}, "empty"),
         ("gaussian", {}, "sigma_px"),
@@ -270,3 +283,25 @@ def test_held_out_slices_are_not_tuned_on(training, held_out, tmp_path):
 def test_a_training_series_that_is_all_held_out_is_named(training, held_out, tmp_path):
     with pytest.raises(UserError, match=r"1\.json for training"):
         tuned(training, tmp_path / "g.json", infos=held_out, split={"every": 9, "width": 6, "offset_mm": -3.0})
+
+
+def test_without_its_package_a_baseline_is_named_with_what_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bm3d", None)  # an import fails
+    with pytest.raises(UserError, match=r'bm3d is left out.*pip install "quietct\[bm3d\]"'):
+        bind("bm3d", {"sigma_factor": 1.0})(with_noise(thorax(32), 40))
+
+
+def test_only_what_is_optional_can_be_missing(monkeypatch):
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
+    assert missing_baselines(["gaussian", "bm3d", "tv"]) == ["bm3d"]
+    monkeypatch.setattr(methods, "find_spec", lambda name: object())
+    assert missing_baselines(["gaussian", "bm3d", "tv"]) == []
+
+
+@needs_bm3d
+def test_bm3d_is_the_authors_at_the_estimated_noise():
+    import bm3d
+
+    noisy = with_noise(thorax(64), 40)
+    expected = bm3d.bm3d(noisy.astype(float) / 1000, 1.5 * noise_sigma(noisy) / 1000) * 1000
+    np.testing.assert_allclose(bind("bm3d", {"sigma_factor": 1.5})(noisy), expected, atol=1)

@@ -37,7 +37,6 @@ def python(repository):
 @pytest.mark.parametrize(
     "name",
     [
-        "compare_with_bm3d",
         "conv_tricks",
         "conv_vs_pytorch",
         "denoise_slice",

@@ -20,6 +20,16 @@ def test_the_record_holds_a_usable_config_the_versions_and_the_machine(tmp_path)
     assert found["python"].count(".") == 2
 
 
+def test_the_record_says_what_was_left_out_of_the_run_and_why(tmp_path):
+    config = {"baselines": {"bm3d": {"sigma_factor": [1]}}}
+    record_run(tmp_path / "config.yaml", json.dumps(config), {"bm3d": "It is not installed."})
+    found = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert found["config"] == config
+    assert found["left_out"] == {"bm3d": "It is not installed."}
+    record_run(tmp_path / "config.yaml", json.dumps(config), {})
+    assert "left_out" not in yaml.safe_load((tmp_path / "config.yaml").read_text())
+
+
 def test_the_commit_is_that_of_the_code_and_says_when_files_differ(tmp_path, monkeypatch):
     def git(*words):
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]

@@ -1,6 +1,7 @@
 """What is planned, and how mistakes in config and sheet end, before anything runs."""
 
 import copy
+import os
 
 import pytest
 import yaml
@@ -51,6 +52,27 @@ def test_the_sheet_can_be_exchanged_on_the_command_line(folder, snakemake):
     # The pictures show the validation series; the numbers are of the test series alone.
     assert "results/tiny/denoised/gaussian_10/median/v.npy" in outcome.text
     assert "results/tiny/metrics/gaussian_10/median/v.tsv" not in outcome.text
+
+
+def test_bm3d_joins_the_run_with_its_package_and_is_left_out_in_a_sentence_without(
+    repository, folder, snakemake, tiny_config, tmp_path, monkeypatch
+):
+    tiny_config["baselines"]["bm3d"] = {"sigma_factor": [1.0]}
+    (folder / "bm3d.yaml").write_text(yaml.safe_dump(tiny_config))
+    for installed in (True, False):
+        # Python imports sitecustomize first; it makes a package of that name, or hides one that is installed.
+        code = "import sys, types\n" + (
+            "from importlib.machinery import ModuleSpec\nsys.modules['bm3d'] = types.ModuleType('bm3d')\n"
+            "sys.modules['bm3d'].__spec__ = ModuleSpec('bm3d', None)\n"
+            if installed
+            else "sys.modules['bm3d'] = None\n"
+        )
+        (tmp_path / "sitecustomize.py").write_text(code)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(repository / "scripts")]))
+        outcome = snakemake(folder, "-n", "--configfile", "bm3d.yaml")
+        assert outcome.status == 0, outcome.text
+        assert outcome.jobs["tune_baseline"] == (3 if installed else 2)
+        assert outcome.text.count("The baseline bm3d is left out: its package") == (0 if installed else 1)
 
 
 def test_the_graph_has_no_lint(folder, snakemake):

@@ -85,7 +85,8 @@ rule record_run:
         mem_mb=500,
         runtime="5m",
     params:
-        config=canonical_json(config),
+        config=RECORDED_CONFIG,
+        left_out=canonical_json(LEFT_OUT),
     message:
         "Writing down config, versions and machine"
     script:

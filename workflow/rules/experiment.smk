@@ -7,7 +7,7 @@ import os
 import re
 
 from quietct.digests import code_digest, folder_digest
-from quietct.methods import all_methods, split_method, trained_methods
+from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
 from quietct.settings import canonical_json, check_config, digest_of, download_settings, load_yaml
 from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of
 from quietct.targets import calibrations_of, check_targets, noise_free, series_of
@@ -42,6 +42,14 @@ with one_sentence():
     SERIES = load_series()
     PREVIEW = preview_of(list(SERIES.values()), config["preview"]["series"], CONFIG_FILE)
     CALIBRATIONS = calibrations_of(config, list(SERIES.values()), CONFIG_FILE)
+
+# The record of the run keeps the whole config and says what was left out of it.
+RECORDED_CONFIG = canonical_json(config)
+LEFT_OUT = {name: missing_sentence(name) for name in missing_baselines(config["baselines"])}
+config["baselines"] = {name: grid for name, grid in config["baselines"].items() if name not in LEFT_OUT}
+if workflow.is_main_process:
+    for sentence in LEFT_OUT.values():
+        logger.warning(sentence)
 
 DATASETS = {dataset_of(row): row for row in SERIES.values()}
 # A series of a public collection never changes. What lies in its folder is used, whoever put it there and from wherever,

@@ -35,6 +35,7 @@ OTHER_COLOURS = {
     "nl_means": "#CC79A7",
     "tv": "#7B5EA7",
     "wavelet": "#B3A600",
+    "bm3d": "#7A1F3D",
 }
 UNKNOWN_COLOUR = "#555555"
 
