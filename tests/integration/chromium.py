@@ -94,6 +94,19 @@ class Reader:
     def pdf(self):
         return base64.b64decode(self.devtools("Page.printToPDF", printBackground=True)["data"])
 
+    def axe(self):
+        """Violations of WCAG 2.1 A and AA and of good practice that axe-core finds: rule and elements."""
+        from axe_core_python.base import AXE_SCRIPT
+
+        self.js(AXE_SCRIPT)
+        # Without preload: axe would ask the network for style sheets and media, of which there are none.
+        found = self.driver.execute_async_script(
+            "const tags = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice'];"
+            "axe.run({runOnly: {type: 'tag', values: tags}, preload: false, resultTypes: ['violations']})"
+            ".then(arguments[0]);"
+        )
+        return [(one["id"], [node["html"][:200] for node in one["nodes"]]) for one in found["violations"]]
+
     def complaints(self):
         """Everything that must not be: errors of the console, requests of any network, broken pictures."""
         found = [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

@@ -102,6 +102,9 @@ class Run:
     def path_of(self, noise, method):
         return self.folder / f"volumes/{noise}-{method}.npy"
 
+    def save(self, path, volume):
+        np.save(path, volume)
+
     def build(self):
         """Write all files and the report; give its path."""
         (self.folder / "volumes").mkdir(exist_ok=True)
@@ -113,10 +116,10 @@ class Run:
         info_path = self.folder / "volumes/scan.json"
         info_path.write_text(json.dumps(info))
         target_path = self.folder / "volumes/target.npy"
-        np.save(target_path, self.volumes["target"])
+        self.save(target_path, self.volumes["target"])
         for key, volume in self.volumes.items():
             if key != "target":
-                np.save(self.path_of(*key), volume)
+                self.save(self.path_of(*key), volume)
         record = {
             "config": self.config,
             "quietct": "0.1.0",

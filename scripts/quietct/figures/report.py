@@ -93,13 +93,14 @@ def build_report(
     preview = config["preview"]
     views, slice_notes = embed_slices(volumes, config.get("split"), preview, MAX_BYTES - PAGE_BYTES - used)
     methods = list(dict.fromkeys([*rows["method"], *volumes.methods]))
+    # Panels in the order of the table: the best first.
+    shown = sorted(volumes.methods, key=methods.index)
     page = render_page(
         {
             "title": (config.get("report") or {}).get("title") or f"{config['run']}: CT denoising",
             "run": config["run"],
             "noises": list(volumes.noises),
-            "methods": list(volumes.methods),
-            "networks": list(config["networks"]),
+            "methods": shown,
             "labels": {method: method_label(method) for method in methods},
             "n_methods": int(rows.loc[rows["method"] != "noisy", "method"].nunique()),
             "test_series": list(volumes.series),
@@ -169,7 +170,6 @@ def viewer_data(
         "huLow": HU_LOW,
         "noValue": NO_VALUE_CODE,
         "window": {"centre": f"{(low + high) / 2:g}", "width": f"{high - low:g}"},
-        "methods": list(volumes.methods),
         "labels": {"target": target_label, "noisy": "noisy"},
         "differenceLimit": f"{limit:g}",
         "diverging": [matplotlib.colors.to_hex(colour) for colour in matplotlib.colormaps["RdBu_r"](np.arange(256))],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -78,7 +79,10 @@ class Column(NamedTuple):
 
 
 class Cell(NamedTuple):
-    """A value of the page: as written, for sorting, whether it is the best of its noise, and why it is empty."""
+    """A value of the page: as written, for sorting, whether it is the best of its noise, and why it is empty.
+
+    An empty cell is sorted by an empty text.
+    """
 
     text: str
     value: str
@@ -146,8 +150,7 @@ def make_table(summary: pd.DataFrame) -> Table:
 def make_cell(value: float, measure: Measure, best: bool, notes: str) -> Cell:
     """Write a value; a missing one is a dash with the notes of its row as reason."""
     if value is None or math.isnan(value):
-        reason = notes or default_reason(measure.name)
-        return Cell("—", "", False, reason)
+        return Cell("—", "", False, reason_for(measure.name, notes))
     return Cell(number(value, measure.digits), repr(float(value)), best, "")
 
 
@@ -159,11 +162,26 @@ def number(value: float, digits: int) -> str:
     return text.removeprefix("-") if float(text) == 0 else text.replace("-", "−")
 
 
-def default_reason(name: str) -> str:
-    """Say why a cell may be empty where the table itself does not."""
-    if name in ("ceiling_psnr_db", "rmse_corrected_hu"):
-        return "The target's own noise is not known, or it has none."
-    return "The run gave no value and no reason."
+def reason_for(name: str, notes: str) -> str:
+    """Find the sentence on an empty cell.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    notes : str
+        Of the row: sentences such as "no vif, cnr: the target is constant", joined by "; ".
+
+    Returns
+    -------
+    str
+        The reason; all notes, where none names the column; and where there are none, that the run gives no reason.
+    """
+    for sentence in notes.split("; "):
+        named = re.fullmatch(r"no ([\w, ]+): (.+)", sentence)
+        if named and name in named[1].split(", "):
+            return f"{named[2][0].upper()}{named[2][1:]}."
+    return notes or "The run gives no value and no reason."
 
 
 def _window(summary: pd.DataFrame, measure: Measure) -> tuple[str, str]:
