@@ -18,4 +18,7 @@ if __name__ == "__main__":
             series=snakemake.params.series,
             exact_target=snakemake.params.exact_target,
             split=json.loads(snakemake.params.split),
+            task=snakemake.input.get("task") or None,
+            task_info=snakemake.input.get("task_info") or None,
+            no_task=snakemake.params.no_task,
         )

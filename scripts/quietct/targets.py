@@ -141,6 +141,37 @@ def check_targets(rows: Sequence[Row], config: Mapping[str, Any], where: str, co
         _check_apart(rows, where)
 
 
+def task_of(series: str) -> str:
+    """Name of the detection task of a series, which stands beside the names of series."""
+    return f"{series}_detection"
+
+
+def check_tasks(rows: Sequence[Row], config: Mapping[str, Any], where: str) -> None:
+    """Refuse a sheet in which a series has the name of another one's detection task.
+
+    Parameters
+    ----------
+    rows : sequence of dict
+        From `quietct.sheet.read_sheet`.
+    config : mapping
+        A checked config.
+    where : str
+        Name of the sheet for the sentence.
+
+    Raises
+    ------
+    UserError
+        Naming the two series.
+    """
+    names = {row["series"] for row in rows}
+    for series in series_of(rows, "test") if "detection" in config else []:
+        if task_of(series) in names:
+            raise UserError(
+                f"{where}: series {task_of(series)} has the name of the detection task of series {series}; "
+                "give it another one."
+            )
+
+
 def noise_free(row: Row) -> bool:
     """Whether a series is the exact truth: a scan of the synthetic chest with endless exposure."""
     return row.get("exposure_mas") == math.inf

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from quietct.ct.nodule_truth import COLUMNS, locate_nodules, on_pixels, read_nodules
-from quietct.ct.phantom import PIXEL_MM, nodules, phantom
+from quietct.ct.phantom import PIXEL_MM, insert_nodules, nodules, phantom
 from quietct.errors import UserError
 
 LAYOUT = 3
@@ -21,7 +21,7 @@ def test_a_nodules_centre_is_where_the_pixels_show_it():
     for nodule in dense.itertuples():
         empty = chest.render_slice(nodule.z_mm, 1.0, with_nodules=False)
         full = empty.copy()
-        chest.insert_nodules(full, nodule.z_mm, 1.0)
+        insert_nodules(full, nodules(LAYOUT), nodule.z_mm, 1.0)
         radius = nodule.diameter_mm / 2 / PIXEL_MM
         near = np.hypot(at[:, None] - nodule.row, at - nodule.column) < radius + 3
         weight = np.where(near & (empty < -200), (full - empty) / (nodule.hu - empty), 0)

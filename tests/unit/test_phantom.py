@@ -11,6 +11,7 @@ from quietct.ct.phantom import (
     DIAMETERS_MM,
     PIXEL_MM,
     Phantom,
+    insert_nodules,
     nodules,
     phantom,
     scan_slice,
@@ -36,7 +37,7 @@ def chest(heights):
     empty = np.stack([chest.render_slice(z, SPACING_MM, with_nodules=False) for z in heights])
     full = empty.copy()
     for z, image in zip(heights, full, strict=True):
-        chest.insert_nodules(image, z, SPACING_MM)
+        insert_nodules(image, nodules(LAYOUT), z, SPACING_MM)
     return full, empty
 
 

@@ -53,6 +53,8 @@ rule convert_series:
         "<logs>/convert_series/{series}.log",
     benchmark:
         "<benchmarks>/convert_series/{series}.tsv"
+    wildcard_constraints:
+        series=one_of(name for name in SERIES if name not in APPLY_SERIES),  # no detection task
     priority: 50  # the trainings wait for it
     conda:
         "../../environment.yml"

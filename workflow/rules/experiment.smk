@@ -10,7 +10,7 @@ from quietct.digests import code_digest, folder_digest
 from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
 from quietct.settings import canonical_json, check_config, digest_of, download_settings, load_yaml
 from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of
-from quietct.targets import calibrations_of, check_targets, noise_free, series_of
+from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
 
@@ -30,6 +30,7 @@ def load_series():
     rows = read_sheet(find_file(sheet), schema, collection, sheet)
     check_split(rows, sheet, lambda location: os.path.realpath(find_file(location)))
     check_targets(rows, config, sheet, CONFIG_FILE)
+    check_tasks(rows, config, sheet)
     for row in rows:
         if row["source"] == "directory" and not (Path(find_file(row["location"])).exists() or is_there(row)):
             raise UserError(f"{sheet}: the location {row['location']} of series {row['series']} does not exist.")
@@ -74,6 +75,10 @@ REPORT_METHODS = [*SHOWN_METHODS, *config["baselines"]]
 REPORT_SERIES = [PREVIEW, *(series for series in TEST_SERIES if series != PREVIEW)]
 TARGET_SERIES = [name for row in SERIES.values() for name in row.get("target", [])]
 CONVERTED_SERIES = list(dict.fromkeys([*TRAIN_SERIES, *TEST_SERIES, *TARGET_SERIES]))
+
+
+# Detection tasks by their names, which are like those of series, and the series that they belong to.
+TASKS = {task_of(name): name for name in TEST_SERIES if "detection" in config and SERIES[name]["source"] == "phantom"}
 
 
 def one_of(names):
@@ -196,7 +201,44 @@ def has_exact_target(series):
 
 def get_layout(wildcards):
     """The arrangement of nodules of a synthetic chest; None for another object."""
-    return SERIES[wildcards.series].get("nodule_layout", 1) if is_phantom(wildcards) else None
+    row = SERIES[TASKS.get(wildcards.series, wildcards.series)]
+    return row.get("nodule_layout", 1) if row["source"] == "phantom" else None
+
+
+def get_repeat(wildcards):
+    """Number of the scan of the synthetic chest that a detection task belongs to."""
+    return SERIES[TASKS[wildcards.series]].get("repeat", 1)
+
+
+def get_info_of_task(wildcards):
+    """The JSON of the series that a detection task belongs to."""
+    return f"<results>/volumes/{TASKS[wildcards.series]}.json"
+
+
+def get_no_task(wildcards):
+    """Why a method has no detection task on a series; None where it has."""
+    if "detection" not in config:
+        return "The config has no key detection."
+    if task_of(wildcards.series) not in TASKS:
+        return "Only the synthetic chest can be scanned once more with nodules for a detection task."
+    if wildcards.noise not in ADDED_NOISES:
+        return "The noise is measured, and no scan of the detection task has it."
+    return None
+
+
+def get_task_image(wildcards):
+    """The detection task of a series as a method returned it, if there is one."""
+    if get_no_task(wildcards):
+        return []
+    task = task_of(wildcards.series)
+    if wildcards.method == "noisy":
+        return noisy_of(task, wildcards.noise)
+    return f"<results>/denoised/{wildcards.noise}/{wildcards.method}/{task}.npy"
+
+
+def get_task_info(wildcards):
+    """The JSON of that detection task."""
+    return [] if get_no_task(wildcards) else f"<results>/volumes/{task_of(wildcards.series)}.json"
 
 
 def get_known_nodules(wildcards):

@@ -4,6 +4,7 @@ Volumes and the truth in, the measures of a medical physicist out.
 INPUTS
     the series sheet, targets, noisy and denoised volumes, and the scans' JSON
 OUTPUTS
+    <results>/volumes/{series}_detection.{npy,json}     a detection task for the series: nodules there and not there
     <results>/nodules/{series}.tsv                      row, column, z_mm, diameter_mm, hu of each known nodule
     <results>/physics/{noise}/{method}/{series}.json    noise power, task transfer, nodules, detectability
 """
@@ -31,12 +32,44 @@ rule locate_nodules:
         "../../scripts/locate_nodules.py"
 
 
+rule make_detection_task:
+    input:
+        info=get_info_of_task,
+    output:
+        volume="<results>/volumes/{series}.npy",
+        info="<results>/volumes/{series}.json",
+    log:
+        "<logs>/make_detection_task/{series}.log",
+    benchmark:
+        "<benchmarks>/make_detection_task/{series}.tsv"
+    wildcard_constraints:
+        series=one_of(TASKS),
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
+        layout=get_layout,
+        repeat=get_repeat,
+        task=canonical_json(config.get("detection")),
+        code=get_code("make_detection_task"),
+    message:
+        "Scanning nodules to be detected: {wildcards.series}"
+    script:
+        "../../scripts/make_detection_task.py"
+
+
 rule measure_physics:
     input:
         target=get_target,
         info=get_scan_info,
         image=get_image,
         nodules="<results>/nodules/{series}.tsv",
+        task=get_task_image,
+        task_info=get_task_info,
     output:
         physics="<results>/physics/{noise}/{method}/{series}.json",
     log:
@@ -54,6 +87,7 @@ rule measure_physics:
         method=lambda wildcards: wildcards.method,
         series=lambda wildcards: wildcards.series,
         exact_target=lambda wildcards: has_exact_target(wildcards.series),
+        no_task=get_no_task,
         split=SPLIT,
         code=get_code("measure_physics"),
     message:

@@ -7,6 +7,7 @@ Everything follows from `nodule_layout`; nothing depends on the order in which s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -137,7 +138,7 @@ class Phantom:
             self._paint_tubes(part, lung, float(z))
             hu += part / steps
         if with_nodules:
-            self.insert_nodules(hu, z_mm, thickness_mm)
+            insert_nodules(hu, self.nodules, z_mm, thickness_mm)
         return hu
 
     def _paint_tubes(self, hu: FloatArray, lung: FloatArray, z: float) -> None:
@@ -154,25 +155,6 @@ class Phantom:
                 view = cover[r0:r1, c0:c1]
                 np.maximum(view, coverage(distance, PIXEL_MM), out=view)
             paint(hu, cover * lung, value)
-
-    def insert_nodules(self, hu: FloatArray, z_mm: float, thickness_mm: float) -> None:
-        """Lay the nodules over a slice of the same chest in place, each pixel as far as the sphere fills it."""
-        fine = 5
-        for nodule in self.nodules:
-            cx, cy, cz = nodule.centre_mm
-            radius = nodule.diameter_mm / 2
-            if abs(z_mm - cz) >= radius + thickness_mm / 2:
-                continue
-            r0, r1 = _pixels(cy - radius, cy + radius)
-            c0, c1 = _pixels(cx - radius, cx + radius)
-            x = ((np.arange(c0 * fine, c1 * fine) + 0.5) / fine - ROWS / 2) * PIXEL_MM - cx
-            y = ((np.arange(r0 * fine, r1 * fine) + 0.5) / fine - ROWS / 2) * PIXEL_MM - cy
-            # Half the chord of the sphere above each point of the plane, cut to the slice: exact along z.
-            half = np.sqrt(np.maximum(radius**2 - x[None, :] ** 2 - y[:, None] ** 2, 0))
-            bottom, top = z_mm - thickness_mm / 2 - cz, z_mm + thickness_mm / 2 - cz
-            inside = np.maximum(np.minimum(half, top) - np.maximum(-half, bottom), 0) / thickness_mm
-            cover = inside.reshape(r1 - r0, fine, c1 - c0, fine).mean(axis=(1, 3)).astype(np.float32)
-            paint(hu[r0:r1, c0:c1], cover, nodule.hu)
 
 
 class _Lungs:
@@ -211,6 +193,35 @@ def phantom(layout: int) -> Phantom:
 def nodules(nodule_layout: int) -> list[Nodule]:
     """Tell the truth about a layout: centre (mm), diameter (mm) and density (HU) of every nodule."""
     return phantom(nodule_layout).nodules
+
+
+def insert_nodules(hu: FloatArray, placed: Sequence[Nodule], z_mm: float, thickness_mm: float) -> None:
+    """Lay nodules over a slice of a chest in place, each pixel as far as the sphere fills it.
+
+    Parameters
+    ----------
+    hu : ndarray of float32 (512, 512)
+        Noise-free slice, as from `Phantom.render_slice`.
+    placed : sequence of Nodule
+    z_mm, thickness_mm : float
+        Height of the slice's middle and its thickness.
+    """
+    fine = 5
+    for nodule in placed:
+        cx, cy, cz = nodule.centre_mm
+        radius = nodule.diameter_mm / 2
+        if abs(z_mm - cz) >= radius + thickness_mm / 2:
+            continue
+        r0, r1 = _pixels(cy - radius, cy + radius)
+        c0, c1 = _pixels(cx - radius, cx + radius)
+        x = ((np.arange(c0 * fine, c1 * fine) + 0.5) / fine - ROWS / 2) * PIXEL_MM - cx
+        y = ((np.arange(r0 * fine, r1 * fine) + 0.5) / fine - ROWS / 2) * PIXEL_MM - cy
+        # Half the chord of the sphere above each point of the plane, cut to the slice: exact along z.
+        half = np.sqrt(np.maximum(radius**2 - x[None, :] ** 2 - y[:, None] ** 2, 0))
+        bottom, top = z_mm - thickness_mm / 2 - cz, z_mm + thickness_mm / 2 - cz
+        inside = np.maximum(np.minimum(half, top) - np.maximum(-half, bottom), 0) / thickness_mm
+        cover = inside.reshape(r1 - r0, fine, c1 - c0, fine).mean(axis=(1, 3)).astype(np.float32)
+        paint(hu[r0:r1, c0:c1], cover, nodule.hu)
 
 
 def scanner(exposure_mas: float, thickness_mm: float) -> Scanner:
@@ -269,6 +280,29 @@ def scan_slice(layout: int, z_mm: float, thickness_mm: float, exposure_mas: floa
     seed = [layout, 5, repeat, round(exposure_mas * 1000), round(z_mm * 1000) + 10**7, round(thickness_mm * 1000)]
     sinogram = _sinogram(layout, z_mm, thickness_mm)
     return image + scan_noise(sinogram, scanner(exposure_mas, thickness_mm), np.random.default_rng(seed))
+
+
+def scan_truth(truth: FloatArray, thickness_mm: float, exposure_mas: float, rng: np.random.Generator) -> FloatArray:
+    """Scan a noise-free slice of one's own making, as `scan_slice` does.
+
+    Parameters
+    ----------
+    truth : ndarray of float32 (512, 512)
+        HU, from `Phantom.render_slice` and `insert_nodules`.
+    thickness_mm, exposure_mas : float
+        See `scan_slice`.
+    rng : Generator
+        Of the noise.
+
+    Returns
+    -------
+    ndarray of float32 (512, 512)
+        HU.
+    """
+    image = soft_kernel(truth)
+    if np.isinf(exposure_mas):
+        return image
+    return image + scan_noise(project(truth, PIXEL_MM), scanner(exposure_mas, thickness_mm), rng)
 
 
 @lru_cache(maxsize=8)

@@ -110,8 +110,8 @@ def measure_noise_power(noise: np.ndarray, pixel_mm: float) -> dict[str, object]
     """
     if len(noise) < MIN_REGIONS:
         return {
-            "missing": f"The target has {len(noise)} homogeneous regions of soft tissue of {REGION_MM:g} mm; "
-            f"{MIN_REGIONS} are needed."
+            "missing": f"The target has {len(noise)} homogeneous regions of soft tissue of {REGION_MM:g} mm, "
+            f"but {MIN_REGIONS} are needed."
         }
     frequency, power = ring_average(noise_power(noise, pixel_mm).mean(axis=0), pixel_mm)
     free = 1 - TREND_PARAMETERS / noise[0].size

@@ -6,20 +6,26 @@ Each measure stands by itself: what cannot be had is `{"missing": sentence}`, an
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from quietct.ct.nodule_truth import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import read_info, write_info
+from quietct.ct.volume import is_failed, open_volume, read_info, write_info
+from quietct.evaluation.detectability import measure_detectability
 from quietct.evaluation.homogeneous import measure_noise_power, noise_regions
 from quietct.evaluation.metrics import open_alike
+from quietct.evaluation.nodule_sections import sections
+from quietct.evaluation.nodules import measure_nodules
+from quietct.evaluation.task_transfer import measure_task_transfer
 
 logger = logging.getLogger(__name__)
 
 MEASURES = ("noise_power", "task_transfer", "nodules", "detectability")
+NEAR_THE_MIDDLE = 0.5  # in radii: there, the edge of a sphere stands steeply enough in a slice
 
 
 def measure_physics(
@@ -34,6 +40,9 @@ def measure_physics(
     series: str,
     exact_target: bool,
     split: Split | None = None,
+    task: str | Path | None = None,
+    task_info: str | Path | None = None,
+    no_task: str | None = None,
 ) -> None:
     """Measure noise power, task transfer, nodules and detectability of a method, and write them down.
 
@@ -53,6 +62,10 @@ def measure_physics(
         Whether the target is the truth, without noise of its own.
     split : mapping or None
         The config's `split`: only slices that it holds out are measured.
+    task, task_info : path, optional
+        The detection task as the method returned it, and its JSON.
+    no_task : str, optional
+        Why there is no task.
 
     Raises
     ------
@@ -62,14 +75,53 @@ def measure_physics(
     targets, images = open_alike(target, image)
     facts = read_info(info)
     chosen = np.flatnonzero(read_slices(test_slices, info, split, len(targets)))
-    found: dict[str, Any] = {name: {"missing": "It is not measured yet."} for name in MEASURES}
-    found |= _of_slices(targets[chosen], images[chosen], facts, exact_target)
+    found = _of_slices(images, targets, facts, chosen, read_nodules(nodules), exact_target)
+    found["detectability"] = {"missing": no_task}
+    if task is not None and task_info is not None:
+        found["detectability"] = _of_task(open_volume(task), read_info(task_info))
     write_info(physics_json, {"noise": noise, "method": method, "series": series} | found)
+    for name in MEASURES:
+        if "missing" in found[name]:
+            logger.info("%s, %s, %s: no %s. %s", series, noise, method, name.replace("_", " "), found[name]["missing"])
 
 
 def _of_slices(
-    targets: np.ndarray, images: np.ndarray, facts: Mapping[str, Any], exact_target: bool
+    images: np.ndarray,
+    targets: np.ndarray,
+    facts: dict[str, Any],
+    chosen: np.ndarray,
+    table: pd.DataFrame,
+    exact_target: bool,
 ) -> dict[str, dict[str, Any]]:
-    pixel_mm = float(facts["spacing_mm"][1])
-    regions = noise_regions(images, targets, pixel_mm, exact_target)
-    return {"noise_power": measure_noise_power(regions, pixel_mm)}
+    """Measure all that is seen in the test slices themselves."""
+    failed = sum(is_failed(images[k]) for k in chosen)
+    if failed:
+        # Of the other slices alone the numbers could not be compared with those of other methods.
+        return _none(f"The method failed in {failed} of {len(chosen)} slices.")
+    row_mm, pixel_mm = (float(value) for value in facts["spacing_mm"])
+    if abs(row_mm - pixel_mm) > 1e-3 * pixel_mm:
+        return _none("The pixels are not square.")
+    regions = noise_regions(images[chosen], targets[chosen], pixel_mm, exact_target)
+    if table.empty:
+        unknown = _none("It is not known where the series has nodules.")
+        return unknown | {"noise_power": measure_noise_power(regions, pixel_mm)}
+    z_mm = facts["z_mm"]
+    found = list(sections(table, targets, z_mm, chosen.tolist(), pixel_mm, NEAR_THE_MIDDLE))
+    return {
+        "noise_power": measure_noise_power(regions, pixel_mm),
+        "task_transfer": measure_task_transfer(images, targets, found, pixel_mm, exact_target),
+        "nodules": measure_nodules(images, targets, found, table, z_mm, exact_target),
+    }
+
+
+def _none(why: str) -> dict[str, dict[str, Any]]:
+    """Say of all that is seen in the test slices why it is missing."""
+    return {name: {"missing": why} for name in MEASURES if name != "detectability"}
+
+
+def _of_task(volume: np.ndarray, facts: dict[str, Any]) -> dict[str, Any]:
+    """Measure what is seen in the detection task."""
+    failed = sum(is_failed(image) for image in volume)
+    if failed:
+        return {"missing": f"The method failed in {failed} of {len(volume)} slices of the detection task."}
+    return measure_detectability(volume, facts)

@@ -19,6 +19,7 @@ from quietct.errors import UserError
 logger = logging.getLogger(__name__)
 
 INTERCEPT_HU, STORED_MAX = -1024, 4095
+STORED_HU = (INTERCEPT_HU, INTERCEPT_HU + STORED_MAX)  # what 12 bits can hold
 DATE, TIME = "20180601", "120000"
 
 
