@@ -5,4 +5,4 @@ from quietct.logs import logged
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):
-        summarize_quality(snakemake.input.metrics, snakemake.output.summary)
+        summarize_quality(snakemake.input.metrics, snakemake.output.summary, snakemake.input.physics)

@@ -164,7 +164,8 @@ def check_tasks(rows: Sequence[Row], config: Mapping[str, Any], where: str) -> N
         Naming the two series.
     """
     names = {row["series"] for row in rows}
-    for series in series_of(rows, "test") if "detection" in config else []:
+    chests = [row for row in rows if row["source"] == "phantom"]
+    for series in series_of(chests, "test") if "detection" in config else []:
         if task_of(series) in names:
             raise UserError(
                 f"{where}: series {task_of(series)} has the name of the detection task of series {series}; "

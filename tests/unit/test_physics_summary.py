@@ -3,9 +3,12 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from quietct.evaluation.columns import WINDOW_COLUMNS
 from quietct.evaluation.physics_summary import COLUMNS, summarise_physics
+from quietct.evaluation.summary import with_physics
 
 FULL = {
     "noise_power": {"sd_hu": 10.0, "peak_per_mm": 0.2, "mean_per_mm": 0.3},
@@ -73,4 +76,19 @@ def test_missing_measures_and_null_values_are_explained_each_once(summed):
         "no noise_peak_per_mm, noise_mean_per_mm: there is no noise",
         "no ttf50_per_mm: the transfer function does not fall to a half below the Nyquist frequency",
         "no d_prime, d_prime_low, d_prime_high: the config has no key detection",
+    ]
+
+
+def test_the_summary_has_them_before_the_windows_and_their_notes_after_its_own(summed):
+    none = {"nodules": {"missing": "Nobody knows."}}
+    table = pd.DataFrame({"noise": "n", "method": ["b", "a"], "psnr_db": [30.0, 20.0]})
+    table = table.assign(**dict.fromkeys(WINDOW_COLUMNS, 0.0), notes=["no vif: the target is constant", ""])
+    joined = with_physics(table, summed(("a", "s", {}), ("b", "s", none)))
+    assert list(joined) == ["noise", "method", "psnr_db", *COLUMNS, *WINDOW_COLUMNS, "notes"]
+    assert joined["method"].tolist() == ["b", "a"]
+    assert joined["contrast_recovery"].isna().tolist() == [True, False]
+    assert joined["d_prime"].tolist() == [2, 2]
+    assert joined["notes"].tolist() == [
+        "no vif: the target is constant; no contrast_recovery, cnr: nobody knows",
+        "",
     ]

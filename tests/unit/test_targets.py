@@ -5,7 +5,7 @@ import pytest
 from quietct.errors import UserError
 from quietct.settings import load_yaml
 from quietct.sheet import preview_of, read_sheet
-from quietct.targets import calibrations_of, check_targets, noise_free, series_of
+from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of
 
 REPEATS = (
     "nodule_layout=NoduleLayout_3, pitch=1.2, slice_thickness_mm=3, slice_increment_mm=3, recon_kernel=B40f, "
@@ -171,3 +171,16 @@ def test_the_synthetic_chest_has_a_scan_without_noise():
     assert noise_free({"source": "phantom", "exposure_mas": math.inf})
     assert not noise_free({"source": "phantom", "exposure_mas": 200})
     assert not noise_free({"source": "idc"})
+
+
+def test_a_series_may_not_have_the_name_of_a_detection_task_that_will_be_made():
+    rows = [
+        {"series": "a", "source": "phantom", "role": "test"},
+        {"series": "b", "source": "directory", "role": "test"},
+        {"series": "b_detection", "source": "phantom", "role": "train"},
+    ]
+    check_tasks(rows, {"detection": {}}, "sheet.tsv")  # of DICOM files no task is made
+    rows.append({"series": "a_detection", "source": "directory", "role": "reference"})
+    check_tasks(rows, {}, "sheet.tsv")
+    with pytest.raises(UserError, match="series a_detection has the name of the detection task of series a; "):
+        check_tasks(rows, {"detection": {}}, "sheet.tsv")

@@ -77,6 +77,12 @@ rule summarize_quality:
             method=ALL_METHODS,
             series=TEST_SERIES,
         ),
+        physics=collect(
+            "<results>/physics/{noise}/{method}/{series}.json",
+            noise=config["noise"],
+            method=ALL_METHODS,
+            series=TEST_SERIES,
+        ),
     output:
         summary=report(
             "<results>/summary.tsv",

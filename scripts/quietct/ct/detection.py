@@ -20,7 +20,7 @@ from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
 
-REGION_OF_DIAMETER = 3.0  # side of the region that the observer sees, in diameters
+REGION_OF_DIAMETER = 3.0  # side of the region that the observer sees; its channels end there
 # No wide vessel may touch the nodule, and no wall or airway its region.
 BESIDE_MM, BESIDE_HU = 1.5, -750.0
 REGION_HU = (-950.0, -500.0)

@@ -18,7 +18,6 @@ from scipy.stats import rankdata
 
 CHANNELS = 5
 WIDTH_OF_DIAMETER = 1.0  # width of the first channel, in diameters of the nodule
-ROI_OF_WIDTH = 3.0  # side of a region, in widths: beyond, the channels see next to nothing
 BOOTSTRAPS = 2000
 LEVEL = 0.95
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from quietct.errors import UserError
 from quietct.evaluation.columns import MEASURES, REASONS, REFERENCE_METRICS, WINDOW_COLUMNS
+from quietct.evaluation.physics_summary import COLUMNS, summarise_physics
 from quietct.files import written_whole
 from quietct.methods import split_method
 
@@ -73,7 +74,18 @@ def _notes(row: pd.Series, lacking: pd.Series) -> str:
     return "; ".join(f"no {', '.join(names)}: {reason}" for reason, names in columns.items())
 
 
-def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) -> None:
+def with_physics(table: pd.DataFrame, physics: pd.DataFrame) -> pd.DataFrame:
+    """Put the columns of `summarise_physics` before those of the windows, and its notes after the others."""
+    joined = table.join(physics.rename(columns={"notes": "more"}), on=["noise", "method"])
+    both = zip(joined["notes"], joined.pop("more"), strict=True)
+    joined["notes"] = ["; ".join(note for note in pair if note) for pair in both]
+    before = [name for name in table if name not in (*WINDOW_COLUMNS, "notes")]
+    return joined[[*before, *COLUMNS, *WINDOW_COLUMNS, "notes"]]
+
+
+def summarize_quality(
+    metrics: Sequence[str | Path], summary_tsv: str | Path, physics: Sequence[str | Path] = ()
+) -> None:
     """Join slice tables, average them and write the summary.
 
     Parameters
@@ -81,7 +93,9 @@ def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) ->
     metrics : sequence of paths
         Tables written by `measure_quality`.
     summary_tsv : path
-        The table to write; see `summarise` for its columns.
+        The table to write; see `summarise` and `with_physics` for its columns.
+    physics : sequence of paths
+        JSONs written by `measure_physics` for the same methods; without any, the table lacks their columns.
 
     Raises
     ------
@@ -93,6 +107,8 @@ def summarize_quality(metrics: Sequence[str | Path], summary_tsv: str | Path) ->
             "There is nothing to summarise: the series sheet needs at least one series with the role test or both."
         )
     table = summarise(pd.concat([read_slices_table(path) for path in metrics], ignore_index=True))
+    if physics:
+        table = with_physics(table, summarise_physics(physics))
     with written_whole(summary_tsv) as partial:
         table.to_csv(partial, sep="\t", index=False, float_format="%.6g")
     logger.info("Means over the test slices:\n%s", readable(table))
@@ -121,6 +137,8 @@ SHOWN = (
     ("SSIM", "ssim_mediastinum", ".3f"),
     ("VIF", "vif", ".3f"),
     ("noise HU", "noise_index_hu", ".1f"),
+    ("TTF50 /mm", "ttf50_per_mm", ".3f"),
+    ("d'", "d_prime", ".2f"),
     ("slices", "n_slices", "d"),
 )
 
@@ -140,7 +158,7 @@ def readable(table: pd.DataFrame) -> str:
         lines.append(
             f"  (lung dB and mediast. dB, each with the SSIM after it: in the windows {lung} and {mediastinum})"
         )
-        shown = [column for column in SHOWN if group[column[1]].notna().any()]
+        shown = [column for column in SHOWN if column[1] in group and group[column[1]].notna().any()]
         cells = [["method", *(heading for heading, _, _ in shown)]]
         for _, row in group.iterrows():
             cells.append(
