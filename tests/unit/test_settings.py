@@ -16,7 +16,7 @@ from quietct.settings import (
     schema_keys,
 )
 
-CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices", "noise2noise", "phantom_fda")
+CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices", "noise2noise", "phantom_fda", "comparison")
 
 LOW = {"model": "low_dose", "dose": 0.25, "photons": 1e5, "seed": 1}
 CALIBRATED = {"model": "low_dose", "dose": 0.25, "calibration": "repeats", "seed": 1}
