@@ -134,8 +134,11 @@ def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path, allo
 
 def to_int16(hu: np.ndarray) -> np.ndarray:
     """Round HU to the nearest integer and clip to -32767..32767; what is no finite number becomes `NO_VALUE`."""
-    rounded = np.clip(np.rint(hu), HU_MIN, HU_MAX)
-    return np.where(np.isfinite(hu), rounded, NO_VALUE).astype(np.int16)
+    rounded = np.rint(hu)
+    failed = ~np.isfinite(rounded)
+    np.clip(rounded, HU_MIN, HU_MAX, out=rounded)
+    rounded[failed] = NO_VALUE
+    return rounded.astype(np.int16)
 
 
 def is_failed(hu: np.ndarray) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import accumulate, pairwise
 from math import lcm
 from typing import Any
@@ -115,7 +116,7 @@ class Architecture:
         """Channels of the input and of each layer's output."""
         return [1, *(layer.filters for layer in self.layers)]
 
-    @property
+    @cached_property
     def weight_shapes(self) -> list[tuple[int, int, int, int]]:
         """Shape (filters, channels, height, width) of each layer's weights."""
         return [

@@ -115,6 +115,8 @@ class TiledInference:
             own = slice(tile.start - tile.first, tile.stop - tile.first)
             # Each thread has its own error state. What is not finite shows in the result.
             with np.errstate(over="ignore", invalid="ignore"):
-                image = (self._image[None, None, tile.first : tile.last] - shift) / scale
+                image = self._image[None, None, tile.first : tile.last] - shift
+                image /= scale
                 output = self._workspaces[key].forward(image, own)[0, 0, own]
-                self._result[tile.start : tile.stop] = output * scale + shift
+                output *= scale
+                np.add(output, shift, out=self._result[tile.start : tile.stop])

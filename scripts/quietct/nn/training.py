@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -187,7 +188,7 @@ class Trainer:
             except WorkerLostError:
                 save(state)
                 raise
-            if not (np.isfinite(loss) and np.isfinite(parameters).all()):
+            if not (math.isfinite(loss) and np.isfinite(parameters).all()):
                 np.copyto(parameters, self._before)
                 save(state)
                 raise TrainingDivergedError(
