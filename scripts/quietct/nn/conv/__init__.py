@@ -2,8 +2,8 @@
 
 canvas
     The memory layout: every window is a view.
-direct, unfolded, winograd
-    Three ways to compute the same sum, each best for some shapes; `layer` chooses.
+direct, unfolded, gathered, winograd
+    Four ways to compute the same sum, each best for some shapes; `layer` chooses.
 functions
     `conv2d` and its gradients for arrays in the usual order.
 reference
