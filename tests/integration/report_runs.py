@@ -76,7 +76,7 @@ class Run:
         self.methods = [*(f"{network}-{variant}-seed1" for network in networks for variant in variants), *baselines]
         self.config = make_config(noises, networks, variants, baselines, title)
         self.summary = summary_rows(noises, self.methods, shape[0])
-        self.verdict = None
+        self.verdict, self.left_out = None, {}
         random = np.random.default_rng(seed)
         # A body of 40 HU in air, and one pixel of each end of the scale.
         target = np.full(shape, -1000, np.int16)
@@ -122,6 +122,7 @@ class Run:
                 self.save(self.path_of(*key), volume)
         record = {
             "config": self.config,
+            "left_out": self.left_out,
             "quietct": "0.1.0",
             "python": "3.11",
             "packages": {"numpy": "2"},

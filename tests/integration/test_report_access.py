@@ -130,6 +130,7 @@ def test_a_failed_method_is_shown_as_no_value(reader, tmp_path):
 
 def test_a_run_without_baselines_figures_films_and_benchmarks_says_what_is_missing(reader, tmp_path):
     run = Run(tmp_path, baselines=(), shape=(1, 64, 64))
+    run.left_out = {"bm3d": "The baseline bm3d is left out."}
     for path in [*run.plots, *run.films, *(tmp_path / "benchmarks").rglob("*.tsv")]:
         path.unlink()
     run.summary["psnr_db"] = float("inf")
@@ -141,6 +142,7 @@ def test_a_run_without_baselines_figures_films_and_benchmarks_says_what_is_missi
     assert "benchmark files of this run are not there" in text
     assert "This run has no contact-sheet.png" in text
     assert "no animation" in text
+    assert "The baseline bm3d is left out." in text
     assert "∞" in text
     assert reader.find(".panel[data-method='small-sgd-seed1'] .missing").is_displayed()
     assert len(reader.all("#view-slice option")) == 1

@@ -62,6 +62,14 @@ def test_an_empty_cell_has_the_reason_that_names_its_column():
     assert reason_for("ssim", "") == "The run gives no value and no reason."
 
 
+def test_notes_are_told_once_with_headings_and_their_methods():
+    notes = ["no vif, rmse_hu: nothing", "the method failed; no vif, rmse_hu: nothing", ""]
+    assert make_table(summary(vif=np.nan, notes=notes)).notes == {
+        "VIF; RMSE: nothing": ["noisy", "median filter"],
+        "the method failed": ["median filter"],
+    }
+
+
 def test_a_summary_is_read_with_its_infinities_gaps_and_names(tmp_path):
     path = tmp_path / "summary.tsv"
     path.write_text("noise\tmethod\tpsnr_db\tssim\tnotes\n1\tnan\tinf\t\tno ssim: why not\n")

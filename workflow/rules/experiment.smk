@@ -70,6 +70,8 @@ TRAINED_METHODS = trained_methods(config)
 # Pictures of all seeds would be many and look alike; the first seed stands for the others.
 SHOWN_METHODS = [method for method in TRAINED_METHODS if method.endswith(f"-seed{config['train']['seeds'][0]}")]
 
+# Made of every noise, and shown in the report.
+PICTURES = ["contact-sheet", "differences", "slice-quality"]
 # What the report compares slice by slice; the preview's series comes first.
 REPORT_METHODS = [*SHOWN_METHODS, *config["baselines"]]
 REPORT_SERIES = [PREVIEW, *(series for series in TEST_SERIES if series != PREVIEW)]

@@ -33,7 +33,7 @@ rule build_report:
             *collect(
                 "<results>/figures/{noise}/{picture}.png",
                 noise=config["noise"],
-                picture=["contact-sheet", "slice-quality", "differences"],
+                picture=PICTURES,
             ),
             *collect("<results>/figures/calibration-{name}.png", name=CALIBRATIONS),
         ],

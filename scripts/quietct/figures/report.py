@@ -107,6 +107,7 @@ def build_report(
             "n_slices": int(rows["n_slices"].max()) if len(rows) else 0,
             "verdict": read_verdict(verdict),
             "table": make_table(rows),
+            "left_out": facts.get("left_out") or {},
             "plots": shown_plots,
             "films": shown_films,
             "film_notes": film_notes,

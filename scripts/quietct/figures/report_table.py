@@ -31,10 +31,10 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
         Measure("ssim", "SSIM", "", 4, HIGHER, "window"),
         Measure("rmse_hu", "RMSE", "HU", 2, LOWER),
         Measure("bias_hu", "Bias", "HU", 2, NEAR_ZERO),
-        Measure("ceiling_psnr_db", "Ceiling of PSNR", "dB", 2, NONE, "window"),
-        Measure("rmse_corrected_hu", "RMSE without the target's noise", "HU", 2, LOWER),
         Measure("vif", "VIF", "", 3, HIGHER),
         Measure("noise_index_hu", "Global noise index", "HU", 2, NONE),
+        Measure("ceiling_psnr_db", "Ceiling of PSNR", "dB", 2, NONE, "window"),
+        Measure("rmse_corrected_hu", "RMSE without the target's noise", "HU", 2, LOWER),
     ),
     "Windows": (
         Measure("psnr_lung_db", "PSNR, lung", "dB", 2, HIGHER, "lung_window"),
@@ -70,6 +70,11 @@ GROUPS: dict[str, tuple[Measure, ...]] = {
 }
 
 
+HEADINGS = {measure.name: measure.heading for measures in GROUPS.values() for measure in measures}
+# What a sentence of the column `notes` looks like: columns, and why they are empty.
+NOTE = re.compile(r"no ([\w, ]+): (.+)")
+
+
 class Column(NamedTuple):
     """A column of the page."""
 
@@ -97,15 +102,15 @@ class Row(NamedTuple):
     method: str
     label: str
     cells: dict[str, list[Cell]]
-    notes: str
 
 
 class Table(NamedTuple):
-    """Columns by group, and rows in the order of the file."""
+    """Columns by group, rows in the order of the file, ceilings by noise, and notes with the rows that they are of."""
 
     groups: dict[str, list[Column]]
     rows: list[Row]
     ceilings: dict[str, str]
+    notes: dict[str, list[str]]
 
 
 def read_summary(path: Any) -> pd.DataFrame:
@@ -143,8 +148,8 @@ def make_table(summary: pd.DataFrame) -> Table:
             ]
             for name, columns in groups.items()
         }
-        rows.append(Row(record["noise"], record["method"], method_label(record["method"]), cells, notes))
-    return Table(groups, rows, _ceilings(summary))
+        rows.append(Row(record["noise"], record["method"], method_label(record["method"]), cells))
+    return Table(groups, rows, _ceilings(summary), _notes(summary))
 
 
 def make_cell(value: float, measure: Measure, best: bool, notes: str) -> Cell:
@@ -178,10 +183,25 @@ def reason_for(name: str, notes: str) -> str:
         The reason; all notes, where none names the column; and where there are none, that the run gives no reason.
     """
     for sentence in notes.split("; "):
-        named = re.fullmatch(r"no ([\w, ]+): (.+)", sentence)
+        named = NOTE.fullmatch(sentence)
         if named and name in named[1].split(", "):
             return f"{named[2][0].upper()}{named[2][1:]}."
     return notes or "The run gives no value and no reason."
+
+
+def _notes(summary: pd.DataFrame) -> dict[str, list[str]]:
+    """Give each sentence of the notes once, with headings in place of columns, and the methods that it is of."""
+    found: dict[str, list[str]] = {}
+    several = summary["noise"].nunique() > 1
+    for record in summary.to_dict("records"):
+        row = f"{method_label(record['method'])}, {record['noise']}" if several else method_label(record["method"])
+        for sentence in filter(None, str(record.get("notes") or "").split("; ")):
+            named = NOTE.fullmatch(sentence)
+            text = sentence
+            if named:
+                text = f"{'; '.join(HEADINGS.get(name, name) for name in named[1].split(', '))}: {named[2]}"
+            found.setdefault(text, []).append(row)
+    return found
 
 
 def _window(summary: pd.DataFrame, measure: Measure) -> tuple[str, str]:
