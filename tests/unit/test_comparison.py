@@ -126,7 +126,7 @@ def test_failed_slices_are_left_out_of_both_and_counted():
 
 
 def test_a_training_that_failed_everywhere_takes_its_seed_out():
-    values = trainings({"sgd": 35, "dilated": 34.9})
+    values = {**FILTERS, **trainings({"sgd": 35, "dilated": 34.9})}
     values["net-dilated-seed4"][:] = np.nan
     row = row_of(rows_of(values), "sgd", "dilated")
     assert (row["n_seeds"], row["n_slices"]) == (4, 12)
@@ -191,8 +191,9 @@ def test_slices_of_several_series_are_paired_by_series_and_number():
 
 
 def test_all_measures_of_the_list_that_are_there_are_compared():
-    table = rows_of(trainings({"sgd": 35, "dilated": 34}), measures=["vif", "ssim", "psnr_db"])
-    assert table["measure"].tolist() == ["psnr_db", "ssim", "vif"]
+    table = slice_table(trainings({"sgd": 35, "dilated": 34}), measures=["vif", "ssim", "psnr_db"])
+    assert compare(Slices(table))["measure"].tolist() == ["psnr_db", "ssim", "vif"]
+    assert compare(Slices(table.assign(vif=np.nan)))["measure"].tolist() == ["psnr_db", "ssim"]
 
 
 def test_shared_luck_of_a_seed_scatters_less_in_pairs():

@@ -32,6 +32,16 @@ def test_one_difference_is_told_with_its_size_interval_and_what_it_was_judged_by
     assert verdict["sentences"]["weak"][0] == verdict["headline"]
 
 
+def test_variants_that_lose_to_the_same_ones_are_told_together():
+    means = {"sgd": 35, "gradient_noise": 35, "dilated": 34, "dilated_gradient_noise": 34}
+    headline = verdict_of(trainings(means, seed_sd=0.02))["headline"]
+    assert (
+        "“dilated” and “dilated + gradient noise” are worse than “gradient descent” and “gradient noise” by "
+        in headline
+    )
+    assert headline.count("worse") == 1
+
+
 def test_two_variants_are_told_with_the_better_first():
     for means in ({"sgd": 35, "dilated": 34}, {"dilated": 34, "sgd": 35}):
         headline = verdict_of(trainings(means))["headline"]
@@ -67,6 +77,7 @@ def test_the_best_network_is_compared_with_the_best_filter():
         text,
     )
     assert abs(float(found[1]) - (36 - 33.55)) < 0.5
+    assert "Compared with that filter by other measures: better by RMSE." in text
     worse = " ".join(verdict_of({"tv": np.full(12, 40.0), **trainings({"sgd": 35})})["sentences"]["weak"])
     assert re.search(
         r"“gradient descent”, is worse than the best classical filter, total variation, by [45]\.\d\d dB", worse

@@ -43,10 +43,12 @@ class Slices:
 
     def __init__(self, table: pd.DataFrame):
         names = {method: split_method(method) for method in table["method"].unique()}
-        parts = pd.DataFrame([names[method] for method in table["method"]], columns=["network", "variant", "seed"])
-        self.table = table.reset_index(drop=True).assign(**parts.astype(object))
+        parts = pd.DataFrame(
+            [names[method] for method in table["method"]], columns=["network", "variant", "seed"], dtype=object
+        )
+        self.table = table.reset_index(drop=True).assign(**parts)
         self.noises: list[str] = list(table["noise"].unique())
-        self.measures = [name for name in MEASURES if name in table]
+        self.measures = [name for name in MEASURES if name in table and table[name].notna().any()]
 
     def networks(self, noise: str) -> list[str]:
         """Networks that were trained on a noise."""

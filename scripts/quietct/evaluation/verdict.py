@@ -50,7 +50,7 @@ def write_verdict(comparison: pd.DataFrame, slices: Slices, init: str) -> dict[s
                 sentence,
                 *other_measures_sentences(between),
                 *failure_sentences(between[between["measure"] == PRIMARY]),
-                *baseline_sentences(filters[filters["measure"] == PRIMARY], slices, noise, network),
+                *baseline_sentences(filters, slices, noise, network),
                 *first_weights_sentences(slices, noise, network, init),
             ]
             sentences[noise] += [place + part for part in parts]
@@ -91,7 +91,7 @@ def variants_sentence(rows: pd.DataFrame, n_variants: int) -> str:
     if shown.empty:
         return f"No difference between {kinds} is shown: the largest in {label} is {_ordered(largest)} ({shape})."
     rest = ["no other difference is shown"] if len(shown) < len(known) else []
-    return f"By {label} ({shape}), {'; '.join([*_by_loser(shown), *rest])}."
+    return f"By {label} ({shape}), {'; '.join([*_differences(shown), *rest])}."
 
 
 def other_measures_sentences(rows: pd.DataFrame) -> list[str]:
@@ -115,8 +115,21 @@ def failure_sentences(rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def baseline_sentences(rows: pd.DataFrame, slices: Slices, noise: str, network: str) -> list[str]:
-    """Compare the best variant with the best baseline, and count the others."""
+def baseline_sentences(comparison: pd.DataFrame, slices: Slices, noise: str, network: str) -> list[str]:
+    """Compare the best variant with the best baseline, and count the others.
+
+    Parameters
+    ----------
+    comparison : DataFrame
+        The comparison of the best variant with every baseline, by all measures.
+    slices : Slices
+    noise, network : str
+
+    Returns
+    -------
+    list of str
+    """
+    rows = comparison[comparison["measure"] == PRIMARY]
     baselines = slices.baselines(noise)
     best = slices.best(noise, network, baselines)
     if not baselines:
@@ -135,11 +148,17 @@ def baseline_sentences(rows: pd.DataFrame, slices: Slices, noise: str, network: 
         fact = f"{subject} is {size} of PSNR {more} {rival} (95 % {interval})"
         return [f"{fact}; whether that is real cannot be told: {reason}."]
     if row["verdict"] == "no difference shown":
-        return [f"{subject} is not shown to differ from {rival}: {size} of PSNR {more} it (95 % {interval})."]
-    beaten = int((rows["verdict"] == "better").sum())
-    of = f"; it is better than {'each' if beaten == len(rows) else _number(beaten)} of the {_number(len(rows))} filters"
+        sentence = f"{subject} is not shown to differ from {rival}: {size} of PSNR {more} it (95 % {interval})"
+    else:
+        beaten = int((rows["verdict"] == "better").sum())
+        how_many = "each" if beaten == len(rows) else _number(beaten)
+        sentence = f"{subject} is {row['verdict']} than {rival}, by {size} of PSNR (95 % {interval})"
+        sentence += f"; it is better than {how_many} of the {_number(len(rows))} filters" if len(rows) > 1 else ""
+    others = comparison[(comparison["measure"] != PRIMARY) & (comparison["second"] == best)]
+    by_others = [f"{other.verdict} by {MEASURES[other.measure].label}" for other in others.itertuples()]
     return [
-        f"{subject} is {row['verdict']} than {rival}, by {size} of PSNR (95 % {interval}){of if len(rows) > 1 else ''}."
+        f"{sentence}.",
+        *([f"Compared with that filter by other measures: {', '.join(by_others)}."] if by_others else []),
     ]
 
 
@@ -180,19 +199,24 @@ def _prefix(noise: str, network: str, cases: Sequence[tuple[str, str]]) -> str:
     return f"{', '.join(parts).capitalize()}: " if parts else ""
 
 
-def _by_loser(rows: pd.DataFrame) -> list[str]:
-    """Gather the pairs by their worse half, the worst first: a clause each."""
+def _differences(rows: pd.DataFrame) -> list[str]:
+    """Tell real differences, a clause for the losers to the same winners; the largest difference first."""
     measure = rows["measure"].iloc[0]
     pairs = pd.DataFrame([_winner_first(row) for row in rows.to_dict("records")])
-    groups = sorted((group for _, group in pairs.groupby("loser", sort=False)), key=lambda group: -group["size"].max())
+    winners = pairs.groupby("loser", sort=False)["winner"].agg(tuple)
+    groups = [group for _, group in pairs.groupby(pairs["loser"].map(winners), sort=False)]
     clauses = []
-    for group in groups:
-        loser, size = _quoted(group["loser"].iloc[0]), _range(measure, group["size"].min(), group["size"].max())
+    for group in sorted(groups, key=lambda group: -group["size"].max()):
+        losers, best = list(group["loser"].unique()), list(group["winner"].unique())
+        size = _range(measure, group["size"].min(), group["size"].max())
         ends = _range(measure, group["low"].min(), group["high"].max())
-        if len(group) == 1:
-            clauses.append(f"{_quoted(group['winner'].iloc[0])} is better than {loser} by {size} (95 % {ends})")
+        if len(losers) == len(best) == 1:
+            clauses.append(f"{_listed(best)} is better than {_listed(losers)} by {size} (95 % {ends})")
         else:
-            clauses.append(f"{loser} is worse than {_listed(group['winner'])} by {size} (95 % intervals within {ends})")
+            verb = "is" if len(losers) == 1 else "are"
+            clauses.append(
+                f"{_listed(losers)} {verb} worse than {_listed(best)} by {size} (95 % intervals within {ends})"
+            )
     return clauses
 
 
