@@ -71,7 +71,7 @@ TRAINED_METHODS = trained_methods(config)
 SHOWN_METHODS = [method for method in TRAINED_METHODS if method.endswith(f"-seed{config['train']['seeds'][0]}")]
 
 # Made of every noise, and shown in the report.
-PICTURES = ["contact-sheet", "differences", "slice-quality"]
+PICTURES = ["contact-sheet", "noise-power", "task-transfer", "nodules", "slice-quality", "differences"]
 # What the report compares slice by slice; the preview's series comes first.
 REPORT_METHODS = [*SHOWN_METHODS, *config["baselines"]]
 REPORT_SERIES = [PREVIEW, *(series for series in TEST_SERIES if series != PREVIEW)]
@@ -328,8 +328,11 @@ def get_model(wildcards):
     return f"<results>/models/{wildcards.noise}/{network}/{variant}/seed{seed}/weights.npz"
 
 
-def get_image(wildcards):
+def image_of(series, noise, method):
     """The volume to be measured: the noisy one, or what a method made of it."""
-    if wildcards.method == "noisy":
-        return get_noisy(wildcards)
-    return "<results>/denoised/{noise}/{method}/{series}.npy"
+    return noisy_of(series, noise) if method == "noisy" else f"<results>/denoised/{noise}/{method}/{series}.npy"
+
+
+def get_image(wildcards):
+    """The volume of one series by one method."""
+    return image_of(wildcards.series, wildcards.noise, wildcards.method)

@@ -3,12 +3,16 @@ Volumes and training histories in, pictures out.
 
 INPUTS
     <results>/models/.../{history.tsv,snapshots.npz}
+    <results>/physics/{noise}/{method}/{series}.json
     noisy and denoised volumes, targets, and the scans' JSON
 OUTPUTS
     <results>/gifs/{noise}/training-{network}-{variant}-seed{seed}.gif     the preview slice while training goes on
     <results>/gifs/{noise}/scroll-{method}-{series}.gif                    a scroll through a denoised series
     <results>/figures/{noise}/cost-{network}.png                           cost over epochs, all variants and seeds
     <results>/figures/{noise}/contact-sheet.png                            the preview slice by all methods
+    <results>/figures/{noise}/noise-power.png                              noise power spectra
+    <results>/figures/{noise}/task-transfer.png                            sharpness at the rims of nodules
+    <results>/figures/{noise}/nodules.png                                  nodules of the test series close up
 """
 
 
@@ -161,3 +165,107 @@ rule plot_contact_sheet:
         "Plotting all methods side by side for noise {wildcards.noise}"
     script:
         "../../scripts/plot_contact_sheet.py"
+
+
+rule plot_noise_power:
+    input:
+        measures=collect(
+            "<results>/physics/{{noise}}/{method}/{series}.json",
+            method=["noisy", *config["baselines"], *SHOWN_METHODS],
+            series=TEST_SERIES,
+        ),
+    output:
+        plot=report(
+            "<results>/figures/{noise}/noise-power.png",
+            caption="../report/noise_power.rst",
+            category="Quality",
+            labels={"table": "{noise}: noise power"},
+        ),
+    log:
+        "<logs>/plot_noise_power/{noise}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="15m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        code=get_code("plot_noise_power"),
+    message:
+        "Plotting noise power spectra for noise {wildcards.noise}"
+    script:
+        "../../scripts/plot_noise_power.py"
+
+
+rule plot_task_transfer:
+    input:
+        measures=collect(
+            "<results>/physics/{{noise}}/{method}/{series}.json",
+            method=["noisy", *config["baselines"], *SHOWN_METHODS],
+            series=TEST_SERIES,
+        ),
+    output:
+        plot=report(
+            "<results>/figures/{noise}/task-transfer.png",
+            caption="../report/task_transfer.rst",
+            category="Quality",
+            labels={"table": "{noise}: sharpness"},
+        ),
+    log:
+        "<logs>/plot_task_transfer/{noise}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="15m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        code=get_code("plot_task_transfer"),
+    message:
+        "Plotting task transfer functions for noise {wildcards.noise}"
+    script:
+        "../../scripts/plot_task_transfer.py"
+
+
+rule plot_nodules:
+    input:
+        measures=collect(
+            "<results>/physics/{{noise}}/{method}/{series}.json",
+            method=["noisy", *config["baselines"], *SHOWN_METHODS],
+            series=TEST_SERIES,
+        ),
+        targets=[target_of(series) for series in TEST_SERIES],
+        infos=[f"{scan_of(series)}.json" for series in TEST_SERIES],
+        images=lambda wildcards: [
+            image_of(series, wildcards.noise, method)
+            for series in TEST_SERIES
+            for method in ["noisy", *config["baselines"], *SHOWN_METHODS]
+        ],
+    output:
+        plot=report(
+            "<results>/figures/{noise}/nodules.png",
+            caption="../report/nodules.rst",
+            category="Quality",
+            labels={"table": "{noise}: nodules"},
+        ),
+    log:
+        "<logs>/plot_nodules/{noise}.log",
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime="15m",
+    params:
+        noise=lambda wildcards: wildcards.noise,
+        methods=["noisy", *config["baselines"], *SHOWN_METHODS],
+        series=TEST_SERIES,
+        target_label=get_target_label(TEST_SERIES[0]),
+        window_hu=config["window_hu"],
+        code=get_code("plot_nodules"),
+    message:
+        "Plotting nodules close up for noise {wildcards.noise}"
+    script:
+        "../../scripts/plot_nodules.py"

@@ -38,6 +38,16 @@ OTHER_COLOURS = {
     "bm3d": "#7A1F3D",
 }
 UNKNOWN_COLOUR = "#555555"
+# Curves of filters are thin lines with marks, those of networks thick lines with dashes: told apart in black and white.
+MARKERS = {
+    "gaussian": "o",
+    "median": "s",
+    "bilateral": "^",
+    "nl_means": "D",
+    "tv": "v",
+    "wavelet": "X",
+    "bm3d": "P",
+}
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
@@ -91,6 +101,29 @@ def method_colour(method: str) -> str:
     if variant is None:
         return OTHER_COLOURS.get(method, UNKNOWN_COLOUR)
     return variant_styles([variant])[variant].colour
+
+
+def method_look(method: str) -> dict[str, Any]:
+    """Choose how the curve of a method is drawn.
+
+    Parameters
+    ----------
+    method : str
+        `noisy`, `clean`, a baseline, or `<network>-<variant>-seed<k>`.
+
+    Returns
+    -------
+    dict
+        Arguments of matplotlib's `plot`: colour, line, width and marks. The target is a dashed black line.
+    """
+    _, variant, _ = split_method(method)
+    if variant is not None:
+        style = variant_styles([variant])[variant]
+        return {"color": style.colour, "linestyle": style.line, "linewidth": 2.2}
+    look = {"color": method_colour(method), "linestyle": "-", "linewidth": 1.1}
+    if method == "clean":
+        return look | {"linestyle": (0, (4, 3)), "linewidth": 1.4}
+    return look | {"marker": MARKERS.get(method, ""), "markersize": 4.5}
 
 
 def font_path() -> str:
