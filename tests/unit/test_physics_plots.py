@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import numpy as np
 import pytest
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from PIL import Image
+from skimage.color import rgb2lab
 
 from quietct.errors import UserError
 from quietct.figures import nodules, noise_power, task_transfer
@@ -205,3 +207,18 @@ def test_curves_of_all_methods_differ_without_their_colours():
     names = ["noisy", "clean", *MARKERS, *(f"net-{variant}-seed1" for variant in VARIANT_LOOKS)]
     looks = [{key: str(value) for key, value in method_look(name).items() if key != "color"} for name in names]
     assert all(looks.count(look) == 1 for look in looks)
+
+
+def as_a_deuteranope_sees(colour):
+    """Simulate missing green cones (Machado et al., IEEE Trans. Vis. Comput. Graph. 15(6), 2009), as CIELAB."""
+    matrix = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    srgb = np.array(to_rgb(colour))
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(np.array(matrix) @ linear, 0, 1)
+    return rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+
+
+def test_colour_blind_readers_tell_the_variants_apart():
+    colours = [as_a_deuteranope_sees(method_colour(f"net-{variant}-seed1")) for variant in VARIANT_LOOKS]
+    distances = [np.linalg.norm(one - other) for one, other in itertools.combinations(colours, 2)]
+    assert min(distances) > 12  # CIE 1976; 2.3 is just noticeable

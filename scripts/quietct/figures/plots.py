@@ -19,7 +19,7 @@ from quietct.figures.style import RC, save_figure, variant_label, variant_styles
 
 logger = logging.getLogger(__name__)
 
-COLUMNS = {"loss": "Cost on the training patches", "validation_psnr_db": "Validation PSNR (dB)"}
+COLUMNS = {"loss": "Cost on the training patches (no unit)", "validation_psnr_db": "Validation PSNR (dB)"}
 MIN_DECADES = 0.02
 
 
