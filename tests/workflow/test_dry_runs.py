@@ -57,8 +57,9 @@ def test_the_sheet_can_be_exchanged_on_the_command_line(folder, snakemake):
 def test_bm3d_joins_the_run_with_its_package_and_is_left_out_in_a_sentence_without(
     repository, folder, snakemake, tiny_config, tmp_path, monkeypatch
 ):
-    tiny_config["baselines"]["bm3d"] = {"sigma_factor": [1.0]}
-    (folder / "bm3d.yaml").write_text(yaml.safe_dump(tiny_config))
+    config = copy.deepcopy(tiny_config)
+    config["baselines"]["bm3d"] = {"sigma_factor": [1.0]}
+    (folder / "bm3d.yaml").write_text(yaml.safe_dump(config))
     for installed in (True, False):
         # Python imports sitecustomize first; it makes a package of that name, or hides one that is installed.
         code = "import sys, types\n" + (
