@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from quietct.errors import UserError
+from quietct.labels import method_label
 
 FREQUENCY_LABEL = "Spatial frequency (1/mm)"
 GREY = "#555555"
@@ -33,7 +34,7 @@ def read_measure(paths: Sequence[str | Path], measure: str) -> tuple[dict[str, l
     found : dict of method to list of dict
         What was measured, one entry a series, with `series` in it. Methods are in the order of the paths.
     gaps : list of str
-        Sentences that say what is missing, each once.
+        Sentences that say what is missing, each once, with the methods where it is not so for all of them.
 
     Raises
     ------
@@ -41,18 +42,23 @@ def read_measure(paths: Sequence[str | Path], measure: str) -> tuple[dict[str, l
         If a file is none of `measure_physics`.
     """
     found: dict[str, list[dict[str, Any]]] = {}
-    gaps: list[str] = []
+    missing: dict[str, list[str]] = {}
+    methods = set()
     for path in paths:
         try:
             record = json.loads(Path(path).read_text())
             method, series, entry = record["method"], record["series"], record[measure]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path} holds no measures ({error!r}). Delete it and run again.") from None
+        methods.add(method)
         if "missing" in entry:
-            gaps.append(f"{series}: {entry['missing']}")
+            missing.setdefault(f"{series}: {entry['missing']}", []).append(method)
         else:
             found.setdefault(method, []).append(entry | {"series": series})
-    return found, list(dict.fromkeys(gaps))
+    return found, [
+        sentence if len(names) == len(methods) else f"{', '.join(map(method_label, names))}; {sentence}"
+        for sentence, names in missing.items()
+    ]
 
 
 def mean_curve(entries: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
