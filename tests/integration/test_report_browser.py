@@ -161,6 +161,8 @@ def test_the_pointer_reads_the_same_pixel_in_every_panel(page):
 def test_differences_have_a_scale_of_their_own(page, run):
     page.choose("#view-pair", "denoised difference")
     assert page.find("#scale").is_displayed()
+    page.frame()
+    assert [one.text for one in page.all(".panel[data-method='median'] .side") if one.is_displayed()] == ["difference"]
     page.set("#view-limit", 10)
     assert page.find("#scale-high").text == "+10 HU"
     row, column = (index[0] for index in np.nonzero(run.volumes["mild", "median"][2] - run.volumes["target"][2] >= 10))

@@ -142,7 +142,13 @@ def read_verdict(path: str | Path | None) -> dict[str, Any]:
     if path is None or not Path(path).exists():
         return {"headline": "", "sentences": {}}
     verdict = json.loads(Path(path).read_text(encoding="utf-8"))
-    return {"headline": verdict.get("headline") or "", "sentences": verdict.get("sentences") or {}}
+    headline = verdict.get("headline") or ""
+    # With a single case the headline is one of the sentences; it is told once.
+    sentences = {
+        noise: [sentence for sentence in found if sentence != headline]
+        for noise, found in (verdict.get("sentences") or {}).items()
+    }
+    return {"headline": headline, "sentences": sentences}
 
 
 def load_plots(

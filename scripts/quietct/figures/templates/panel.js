@@ -71,6 +71,8 @@ class Panel {
     const left = width / 2 - this.place.x * scale;
     const top = height / 2 - this.place.y * scale;
     const split = Math.round((width * this.divider.value) / 100);
+    this.figure.querySelector(".side.left").hidden = split === 0;
+    this.figure.querySelector(".side.right").hidden = split === width;
     // Enlarged pixels stay sharp squares; shrunk ones are averaged.
     context.imageSmoothingEnabled = scale < 1;
     context.imageSmoothingQuality = "high";
