@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from quietct.digests import NO_INFLUENCE, code_digest, code_files
+from quietct.digests import NO_INFLUENCE, code_digest, code_files, folder_digest
 
 
 @pytest.fixture
@@ -51,3 +51,13 @@ def test_every_script_depends_on_the_modules_it_runs(repository):
     training = {path.relative_to(scripts).as_posix() for path in code_files(scripts / "train_network.py")}
     assert {"quietct/nn/conv/winograd.py", "quietct/nn/network.py"} <= training
     assert not [name for name in training if name.startswith(("quietct/figures", "quietct/ct/phantom"))]
+
+
+def test_the_digest_of_a_folder_changes_with_bytes_and_names_of_its_files(tmp_path):
+    (tmp_path / "page.html").write_text("one")
+    before = folder_digest(tmp_path)
+    assert folder_digest(tmp_path) == before
+    (tmp_path / "page.html").write_text("two")
+    edited = folder_digest(tmp_path)
+    (tmp_path / "page.html").rename(tmp_path / "other.html")
+    assert len({before, edited, folder_digest(tmp_path)}) == 3
