@@ -64,3 +64,13 @@ def test_slices_near_the_middle_are_averaged_and_others_do_not_count():
 def test_no_nodule_is_explained(scene):
     target, table, z_mm, _ = scene
     assert list(measure_nodules(target, target, [], table, z_mm, True)) == ["missing"]
+
+
+def test_a_nodule_that_a_clipped_grey_scale_hides_is_not_measured(scene):
+    """Of -650 HU in lung of -850 HU, all that a picture from -160 HU shows is what a vessel nearby leaves."""
+    target, table, z_mm, _ = scene
+    picture = np.maximum(target, -160.0)
+    picture[:, 30:34, 40:44] = -159.0
+    found = list(sections(table, picture, z_mm, range(len(picture)), PIXEL_MM, 0.5))
+    noisy = picture + np.random.default_rng(3).normal(0, 20, picture.shape)
+    assert list(measure_nodules(noisy, picture, found, table, z_mm, True)) == ["missing"]

@@ -20,6 +20,8 @@ SMOOTHING_PX = 1.0
 LARGEST_DEVIATION = 0.15
 SMALLEST_TOLERANCE_HU = 30.0  # but the lung's own texture is none
 MIN_CLEAR = 0.25  # share of the surroundings that must be left
+# Less in the target is nothing to recover: as of a nodule darker than the end of a clipped grey scale.
+SMALLEST_CONTRAST_HU = 5.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,7 @@ def nodule_section(
     Returns
     -------
     Section or None
-        None where the image ends too soon, too little of the surroundings is clear, or there is no contrast.
+        None where the image ends too soon, too little of the surroundings is clear, or there is next to no contrast.
     """
     reach = (radius_mm + OUTSIDE_MM) / pixel_mm + 1
     (top, bottom), (left, right) = ((int(np.floor(at - reach)), int(np.ceil(at + reach)) + 1) for at in (row, column))
@@ -119,7 +121,7 @@ def nodule_section(
         return None
     background = float(patch[clear & around].mean())
     contrast = float(patch[core].mean()) - background
-    if contrast == 0:
+    if abs(contrast) < SMALLEST_CONTRAST_HU:
         return None
     return Section(
         nodule, index, slice(top, bottom), slice(left, right), radius_mm, edge_mm, clear, background, contrast

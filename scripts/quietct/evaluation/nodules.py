@@ -71,7 +71,7 @@ def measure_nodules(
             }
         )
     if not rows:
-        return {"missing": "No nodule with clear surroundings is cut near its middle by a measured slice."}
+        return {"missing": "No nodule that stands out clearly is cut near its middle by a measured slice."}
     ratios = [row["cnr"] for row in rows]
     return {
         "rows": rows,

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import eval_laguerre
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu
 
 CHANNELS = 5
 WIDTH_OF_DIAMETER = 1.0  # width of the first channel, in diameters of the nodule
@@ -121,9 +121,7 @@ def d_prime(present: np.ndarray, absent: np.ndarray) -> np.ndarray:
 
 def area_under_curve(present: np.ndarray, absent: np.ndarray) -> float:
     """Probability that a score with a nodule is above one without, ties counting a half (Mann and Whitney)."""
-    ranks = rankdata(np.concatenate([present, absent]))[: len(present)]
-    n, m = len(present), len(absent)
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))
+    return float(mannwhitneyu(present, absent, method="asymptotic").statistic / (len(present) * len(absent)))
 
 
 def detectability(present: np.ndarray, absent: np.ndarray, group: np.ndarray, seed: int = 0) -> Detectability:

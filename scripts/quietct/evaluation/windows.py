@@ -11,8 +11,6 @@ from quietct.ct.clipping import GreyScale
 # Ends in HU; centre and width are in the comments, as a workstation shows them.
 LUNG_HU = (-1350.0, 150.0)  # C -600, W 1500
 MEDIASTINUM_HU = (-160.0, 240.0)  # C 40, W 400
-BONE_HU = (-500.0, 1300.0)  # C 400, W 1800
-WINDOWS = {"lung": LUNG_HU, "mediastinum": MEDIASTINUM_HU, "bone": BONE_HU}
 
 TOLERANCE_HU = 1.0  # grey values of pictures are rounded to whole HU
 
