@@ -10,7 +10,7 @@ from quietct.ct.phantom import PIXEL_MM, phantom, soft_kernel
 from quietct.ct.slice_profile import noise_cells
 from quietct.ct.volume import open_volume, read_info, write_info
 from quietct.errors import UserError
-from quietct.evaluation.detectability import measure_detectability
+from quietct.evaluation.detectability import measure_detectability, regions_of
 
 LAYOUT = 3
 TASK = {"diameter_mm": 4.0, "density_hu": -600.0, "sites": 20, "slices": 2}
@@ -108,6 +108,14 @@ def test_more_nodules_than_the_lungs_have_room_for_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"detection.sites is 200, but at -4 mm the lungs .* have room for \d+ nodules"):
         made(tmp_path, None, sites=200)
     assert not (tmp_path / "task.npy").exists()
+
+
+def test_the_observer_looks_at_the_middle_of_the_nodules(exact):
+    volume, info = exact
+    task = info["detection"]
+    present, absent = (regions_of(volume, task["pairs"], kind, task["side_px"]) for kind in ("present", "absent"))
+    more, at = (present - absent).mean(axis=0), np.arange(task["side_px"]) - task["side_px"] // 2
+    assert [(more * at[:, None]).sum() / more.sum(), (more * at).sum() / more.sum()] == pytest.approx([0, 0], abs=0.1)
 
 
 def test_plain_nodules_are_detected_and_their_absence_is_not(exact):

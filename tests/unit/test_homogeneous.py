@@ -32,6 +32,19 @@ def test_regions_lie_in_soft_tissue_and_do_not_overlap():
     assert len(corners) == (256 // SIDE) * (118 // SIDE)
 
 
+@pytest.mark.parametrize("pixel_mm", [0.7, 0.8])  # regions of 23 and 20 pixels
+def test_regions_go_up_to_a_bright_line_and_no_farther(pixel_mm):
+    side = region_side(pixel_mm)
+    for line in range(40, 40 + side):
+        image = np.full((side, 120), 50.0)
+        image[:, line] = 1050
+        # A line of 1000 HU behind a blur of 1.5 pixels is 36 HU high 3 pixels beside it, and 109 HU 2 pixels beside.
+        starts = homogeneous_regions(image, pixel_mm)[:, 1]
+        left, right = starts[starts < line], starts[starts > line]
+        assert left.tolist() == list(range(0, line - 1 - side, side))
+        assert right[0] == line + 3
+
+
 def test_bone_vessels_fat_and_edges_have_no_regions():
     for hu in (-1000, -100, 300):
         assert not len(homogeneous_regions(np.full((64, 64), float(hu)), PIXEL_MM))

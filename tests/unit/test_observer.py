@@ -101,6 +101,13 @@ def test_nothing_to_detect_is_not_detected_though_the_template_fits_its_own_imag
     assert np.mean(unfair) > 0.35
 
 
+def test_scores_of_different_templates_have_a_common_zero():
+    """What all images share in a channel shifts the scores of each template by another amount."""
+    present, absent, group = few_images(2.0, 7)
+    shifted = scores(present + 100, absent + 100, group)
+    np.testing.assert_allclose(shifted, scores(present, absent, group), atol=1e-9)
+
+
 def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     found = [detectability(*few_images(2.0, seed, pairs=120)) for seed in range(60)]
     assert np.mean([one.d_prime for one in found]) == pytest.approx(2, abs=0.15)

@@ -127,6 +127,13 @@ def test_one_slice_without_a_ceiling_leaves_the_mean_empty(tables, tmp_path):
     assert table["psnr_db"].notna().all()
 
 
+def test_a_ceiling_that_no_method_has_on_a_slice_leaves_them_all_without_a_mean(tables, tmp_path):
+    know_the_targets([path for path in tables if not path.stem.endswith("s2")])
+    summarize_quality(tables, tmp_path / "summary.tsv")
+    table = pd.read_csv(tmp_path / "summary.tsv", sep="\t")
+    assert table[["ceiling_psnr_db", "rmse_corrected_hu"]].isna().all(axis=None)
+
+
 def test_the_log_tells_the_ceiling_once_a_noise_and_the_corrected_rmse_where_known(tables, tmp_path, caplog):
     know_the_targets([path for path in tables if path.stem.startswith("weak")])
     with caplog.at_level(logging.INFO):

@@ -17,13 +17,14 @@ INFO = {"z_mm": [0.0], "spacing_mm": [0.7, 0.7], "slice_thickness_mm": 1.0}
 
 @pytest.fixture
 def drawn():
-    """A body of muscle with a lung, a bronchus of air in it, fat and a bone, in air (200 x 200), HU."""
+    """A body of muscle with a lung, a bronchus of air in it, fat and a bone, on foam in air (200 x 200), HU."""
     hu = np.full((200, 200), -1000.0)
     hu[10:190, 10:190] = 50
     hu[30:110, 30:90] = -860
     hu[60:80, 50:70] = -1000
     hu[120:180, 30:90] = -100
     hu[50:100, 120:160] = 400
+    hu[192:] = -850
     return hu
 
 
@@ -40,6 +41,7 @@ def test_each_tissue_is_found_and_edges_and_air_are_none(drawn):
     # Of 80 x 60 pixels of lung, less 20 x 20 of air, all but a rim must remain.
     assert 0.7 < masks["lung"].sum() / (80 * 60 - 400) < 0.95
     assert not masks["lung"][30:32].any()
+    assert not masks["lung"][190:].any()  # foam is as dense as lung, but no part of the body
     assert not masks["bone"][:, :121].any()
 
 
@@ -81,9 +83,10 @@ def test_tissues_that_the_grey_scale_cuts_off_are_none(drawn):
 
 @pytest.mark.parametrize("z_mm", [0.0, 4.0])
 def test_a_nodule_is_a_sphere_cut_by_the_slice(z_mm):
-    mask = nodule_mask((200, 200), one_nodule(z_mm=z_mm), 0.0, 0.0, [0.5, 0.5], 0)
-    assert mask.sum() * 0.25 == pytest.approx(np.pi * (49 - z_mm**2), rel=0.02)
+    mask = nodule_mask((200, 200), one_nodule(z_mm=z_mm), 0.0, 0.0, [0.4, 0.6], 0)
+    assert mask.sum() * 0.24 == pytest.approx(np.pi * (49 - z_mm**2), rel=0.02)
     assert np.argwhere(mask).mean(axis=0).tolist() == pytest.approx([60, 50])
+    assert np.ptp(np.argwhere(mask)[:, 0]) * 0.4 == pytest.approx(2 * np.sqrt(49 - z_mm**2), abs=0.8)
 
 
 def test_inner_pixels_of_nodules_leave_out_edge_and_partial_slices():
