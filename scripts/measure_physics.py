@@ -21,4 +21,5 @@ if __name__ == "__main__":
             task=snakemake.input.get("task") or None,
             task_info=snakemake.input.get("task_info") or None,
             no_task=snakemake.params.no_task,
+            scan=snakemake.input.scan,
         )

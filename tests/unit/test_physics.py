@@ -10,15 +10,14 @@ from blurred_discs import PIXEL_MM, blurred_discs
 from quietct.ct.volume import NO_VALUE, new_volume, to_int16, write_info
 from quietct.evaluation.physics import MEASURES, measure_physics
 
-MUSCLE = np.s_[:, 100:]  # below the discs
-
 
 @pytest.fixture(scope="module")
 def chest():
-    """Three slices of discs in lung above muscle: HU (3, 200, 96), the nodules and the heights."""
+    """Three slices of discs in lung above muscle, bone and air: HU (3, 200, 96), the nodules and the heights."""
     discs, table, z_mm = blurred_discs(0.6, (8.0, 8.0, 3.0), contrast_hu=800.0)
     target = np.full((3, 200, 96), 50.0)
     target[:, :96] = discs
+    target[:, 196:198], target[:, 198:] = 400, -1000
     return target, table, z_mm
 
 
@@ -95,6 +94,22 @@ def test_nodules_above_the_scan_are_not_measured(measure, chest):
     target, table, z_mm = chest
     found = measure(target, target, table.assign(z_mm=500.0), z_mm)
     assert missing(found) == {"task_transfer", "nodules", "detectability"}
+
+
+@pytest.mark.parametrize(("clip", "hidden"), [((-160, 240), True), ((-1024, -100), True), ((-1024, 240), False)])
+def test_edges_that_the_grey_scale_cuts_off_are_not_measured(measure, chest, clip, hidden):
+    """A picture from -160 HU shows the edge of a nodule in the lung steeper than it is, however blurred."""
+    target, table, z_mm = chest
+    found = measure(np.clip(target, *clip), np.clip(target, *clip), table, z_mm)
+    of_nodules = {"task_transfer", "nodules"}
+    assert missing(found) & of_nodules == (of_nodules if hidden else set())
+    assert not hidden or found["nodules"]["missing"].startswith("The grey scale of the scan ends")
+
+
+def test_the_scan_tells_where_the_grey_scale_ends(measure, chest, tmp_path):
+    target, table, z_mm = chest
+    np.save(tmp_path / "scan.npy", np.clip(target, -160, 240).astype(np.int16))
+    assert "nodules" in missing(measure(target, target, table, z_mm, scan=tmp_path / "scan.npy"))
 
 
 def test_a_method_that_failed_in_a_slice_has_no_numbers(measure, chest):

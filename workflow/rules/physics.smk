@@ -66,6 +66,7 @@ rule measure_physics:
     input:
         target=get_target,
         info=get_scan_info,
+        scan=get_scan,
         image=get_image,
         nodules="<results>/nodules/{series}.tsv",
         task=get_task_image,

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.ndimage import gaussian_filter
 
+from quietct.ct.clipping import NEAR_HU, GreyScale
+
 OUTSIDE_MM = 4.0  # how far around a nodule its surroundings are looked at
 EDGE_MM = 1.5  # the blur of the edge reaches this far to both sides
 SECTORS = 36
@@ -20,7 +22,7 @@ SMOOTHING_PX = 1.0
 LARGEST_DEVIATION = 0.15
 SMALLEST_TOLERANCE_HU = 30.0  # but the lung's own texture is none
 MIN_CLEAR = 0.25  # share of the surroundings that must be left
-# Less in the target is nothing to recover: as of a nodule darker than the end of a clipped grey scale.
+# Less in the target is nothing to recover: of a nodule that is elsewhere, or darker than a picture shows.
 SMALLEST_CONTRAST_HU = 5.0
 
 
@@ -59,6 +61,13 @@ class Section:
     def cut(self, volume: np.ndarray) -> np.ndarray:
         """Take the pixels around the section out of a volume (slices, rows, columns), float64 HU."""
         return volume[self.index, self.rows, self.columns].astype(float)
+
+    def lies_within(self, scale: GreyScale) -> bool:
+        """Tell whether a scan's grey scale shows both sides of the edge: a clipped edge is too steep for any blur."""
+        ends = self.background_hu, self.background_hu + self.contrast_hu
+        return (scale.low_hu is None or min(ends) > scale.low_hu + NEAR_HU) and (
+            scale.high_hu is None or max(ends) < scale.high_hu - NEAR_HU
+        )
 
     @property
     def background(self) -> np.ndarray:

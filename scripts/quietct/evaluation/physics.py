@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from quietct.ct.clipping import GreyScale, grey_scale
 from quietct.ct.nodule_truth import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import is_failed, open_volume, read_info, write_info
@@ -43,6 +44,7 @@ def measure_physics(
     task: str | Path | None = None,
     task_info: str | Path | None = None,
     no_task: str | None = None,
+    scan: str | Path | None = None,
 ) -> None:
     """Measure noise power, task transfer, nodules and detectability of a method, and write them down.
 
@@ -66,6 +68,8 @@ def measure_physics(
         The detection task as the method returned it, and its JSON.
     no_task : str, optional
         Why there is no task.
+    scan : path, optional
+        The scan before noise was added and before denoising: it tells where the grey scale ends. None takes the target.
 
     Raises
     ------
@@ -75,7 +79,8 @@ def measure_physics(
     targets, images = open_alike(target, image)
     facts = read_info(info)
     chosen = np.flatnonzero(read_slices(test_slices, info, split, len(targets)))
-    found = _of_slices(images, targets, facts, chosen, read_nodules(nodules), exact_target)
+    scale = grey_scale(open_volume(target if scan is None else scan))
+    found = _of_slices(images, targets, facts, chosen, read_nodules(nodules), exact_target, scale)
     found["detectability"] = {"missing": no_task}
     if task is not None and task_info is not None:
         found["detectability"] = _of_task(open_volume(task), read_info(task_info))
@@ -92,6 +97,7 @@ def _of_slices(
     chosen: np.ndarray,
     table: pd.DataFrame,
     exact_target: bool,
+    scale: GreyScale,
 ) -> dict[str, dict[str, Any]]:
     """Measure all that is seen in the test slices themselves."""
     failed = sum(is_failed(images[k]) for k in chosen)
@@ -102,13 +108,15 @@ def _of_slices(
     if abs(row_mm - pixel_mm) > 1e-3 * pixel_mm:
         return _none("The pixels are not square.")
     regions = noise_regions(images[chosen], targets[chosen], pixel_mm, exact_target)
+    noise = {"noise_power": measure_noise_power(regions, pixel_mm)}
     if table.empty:
-        unknown = _none("It is not known where the series has nodules.")
-        return unknown | {"noise_power": measure_noise_power(regions, pixel_mm)}
+        return _none("It is not known where the series has nodules.") | noise
     z_mm = facts["z_mm"]
-    found = list(sections(table, targets, z_mm, chosen.tolist(), pixel_mm, NEAR_THE_MIDDLE))
-    return {
-        "noise_power": measure_noise_power(regions, pixel_mm),
+    cut = list(sections(table, targets, z_mm, chosen.tolist(), pixel_mm, NEAR_THE_MIDDLE))
+    found = [section for section in cut if section.lies_within(scale)]
+    if cut and not found:
+        return _none("The grey scale of the scan ends within the nodules or what is around them.") | noise
+    return noise | {
         "task_transfer": measure_task_transfer(images, targets, found, pixel_mm, exact_target),
         "nodules": measure_nodules(images, targets, found, table, z_mm, exact_target),
     }
