@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from quietct.evaluation.summary import read_slices_table
 from quietct.methods import split_method
 
 
@@ -138,8 +139,4 @@ def read_slices(metrics: Sequence[str | Path]) -> Slices:
     -------
     Slices
     """
-    # Names such as "nan" or "1" are names: pandas would otherwise turn them into numbers.
-    names = {"noise": str, "method": str, "series": str}
-    empty = {name: [""] for name in MEASURES}
-    tables = [pd.read_csv(path, sep="\t", dtype=names, keep_default_na=False, na_values=empty) for path in metrics]
-    return Slices(pd.concat(tables, ignore_index=True))
+    return Slices(pd.concat([read_slices_table(path) for path in metrics], ignore_index=True))
