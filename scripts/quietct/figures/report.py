@@ -16,6 +16,7 @@ import yaml
 from quietct.ct.volume import NO_VALUE, open_volume
 from quietct.errors import UserError
 from quietct.figures.contact_sheet import difference_limit
+from quietct.figures.report_detection import detection_sentence
 from quietct.figures.report_facts import machine_facts, series_facts, stages
 from quietct.figures.report_page import render_page
 from quietct.figures.report_pictures import film_size, load_films, load_plot
@@ -105,7 +106,7 @@ def build_report(
             "n_methods": int(rows.loc[rows["method"] != "noisy", "method"].nunique()),
             "test_series": list(volumes.series),
             "n_slices": int(rows["n_slices"].max()) if len(rows) else 0,
-            "verdict": read_verdict(verdict),
+            "verdict": read_verdict(verdict, rows),
             "table": make_table(rows),
             "left_out": facts.get("left_out") or {},
             "plots": shown_plots,
@@ -137,17 +138,18 @@ def read_record(path: str | Path) -> dict[str, Any]:
     return record
 
 
-def read_verdict(path: str | Path | None) -> dict[str, Any]:
-    """Read the verdict: `headline`, and `sentences` by noise; both empty where the run has none."""
-    if path is None or not Path(path).exists():
-        return {"headline": "", "sentences": {}}
-    verdict = json.loads(Path(path).read_text(encoding="utf-8"))
-    headline = verdict.get("headline") or ""
-    # With a single case the headline is one of the sentences; it is told once.
-    sentences = {
-        noise: [sentence for sentence in found if sentence != headline]
-        for noise, found in (verdict.get("sentences") or {}).items()
-    }
+def read_verdict(path: str | Path | None, summary: pd.DataFrame) -> dict[str, Any]:
+    """Read the verdict: `headline`, and `sentences` by noise, with one on detection where there are such nodules."""
+    verdict: dict[str, Any] = {}
+    if path is not None and Path(path).exists():
+        verdict = json.loads(Path(path).read_text(encoding="utf-8"))
+    headline, found = verdict.get("headline") or "", verdict.get("sentences") or {}
+    sentences = {}
+    for noise in summary["noise"].unique():
+        # With a single case the headline is one of the sentences; it is told once.
+        told = [sentence for sentence in found.get(noise, []) if sentence != headline]
+        detection = detection_sentence(summary[summary["noise"] == noise]) if "d_prime" in summary else None
+        sentences[noise] = [*told, detection] if detection else told
     return {"headline": headline, "sentences": sentences}
 
 
