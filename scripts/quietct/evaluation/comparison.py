@@ -19,7 +19,7 @@ import pandas as pd
 from quietct.errors import UserError
 from quietct.evaluation.paired_test import holm, p_value
 from quietct.evaluation.resampling import interval_95
-from quietct.evaluation.slices import MEASURES, Slices, read_slices
+from quietct.evaluation.slices import MEASURES, Slices, slices_of
 from quietct.evaluation.verdict import write_verdict
 from quietct.files import written_whole
 
@@ -70,7 +70,7 @@ def compare_methods(
         raise UserError(
             "There is nothing to compare: the series sheet needs at least one series with the role test or both."
         )
-    slices = read_slices(metrics)
+    slices = slices_of(metrics)
     table = compare(slices)
     verdict = write_verdict(table, slices, init)
     with written_whole(comparison_tsv) as partial:

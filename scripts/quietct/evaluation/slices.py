@@ -127,7 +127,7 @@ class Slices:
         return dict(list(self.table.groupby("noise", sort=False)))
 
 
-def read_slices(metrics: Sequence[str | Path]) -> Slices:
+def slices_of(metrics: Sequence[str | Path]) -> Slices:
     """Read and join slice tables.
 
     Parameters

@@ -78,7 +78,7 @@ def _draw(figure: Figure, table: pd.DataFrame, pairs: list[tuple[str, str, str]]
     panels[0].set_yticks(range(len(pairs)), labels)
     panels[0].set_ylim(len(pairs) - 0.5, -0.5)
     handles = [Line2D([], [], linestyle="", label=label, **look) for label, look in MARKS.items()]
-    handles.append(Line2D([], [], color="#555555", label="95 % interval"))
+    handles.append(Line2D([], [], color="#555555", label="95 % interval of each pair by itself"))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
 
 

@@ -78,7 +78,8 @@ KINDS: dict[str, tuple[str, str, str]] = {
     ),
     "differences": (
         "Differences between variants",
-        "Mean differences with their 95 % bootstrap intervals. An interval across zero shows no difference.",
+        "Mean differences with the 95 % interval of each pair by itself. A full dot is real even among so many pairs, "
+        "so an interval may be clear of zero and its dot empty.",
         "",
     ),
     "contact-sheet": (

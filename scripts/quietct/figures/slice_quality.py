@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from quietct.evaluation.slices import MEASURES, Slices, read_slices
+from quietct.evaluation.slices import MEASURES, Slices, slices_of
 from quietct.figures.style import RC, method_colour, method_label, save_figure, variant_label, variant_styles
 
 logger = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ def plot_slice_quality(metrics: Sequence[str | Path], plot: str | Path, noise: s
     noise : str
         For the title.
     """
-    slices = read_slices(metrics)
+    slices = slices_of(metrics)
     rows = _rows(slices)
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(10, 1.3 + 0.36 * len(rows)), layout="constrained")
