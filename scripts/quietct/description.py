@@ -131,7 +131,7 @@ def _quality_lines(description: Mapping[str, Any]) -> list[str]:
             )
             if quality[row][key] is not None
         ]
-        lines.append(f"{row}: {', '.join(values)}")
+        lines.append(f"{row}: {', '.join(values) or 'no value'}")
     return lines
 
 

@@ -173,6 +173,12 @@ def test_description_for_people_tells_all(run):
     assert "version 0.9.1\n" in text
 
 
+def test_description_of_a_network_that_failed_says_so(run):
+    network, description = load_network(export(run))
+    description["quality"]["denoised"] = dict.fromkeys(description["quality"]["denoised"])
+    assert "denoised: no value\n" in describe(description, network_digest(network, description))
+
+
 def test_description_of_weights_that_tell_little_says_so(tmp_path):
     network = Network(Architecture.from_config({"layers": [{"filters": 1, "kernel": 3}]}))
     save_network(tmp_path / "w.npz", network, {"normalisation": {"shift_hu": 0, "scale_hu": 1}})

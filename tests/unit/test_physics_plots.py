@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from skimage.color import rgb2lab
 
+from quietct.ct.volume import NO_VALUE
 from quietct.errors import UserError
 from quietct.figures import nodules, noise_power, task_transfer
 from quietct.figures.nodules import choose, close_up, plot_nodules
@@ -123,7 +124,7 @@ def test_what_is_missing_is_said_in_the_picture(tmp_path, drawn, plot, measure):
     records = [physics("noisy"), physics("tv", **missing(measure))]
     plot(write(tmp_path, records), tmp_path / "some.png", "weak")
     plot(write(tmp_path, records[1:]), tmp_path / "none.png", "weak")
-    assert "total variation; a: There is no nodule." in texts(drawn[0])
+    assert "total variation; a: There is no nodule." in drawn[0].legends[0].get_title().get_text()
     assert texts(drawn[1]) == ["a: There is no nodule."]
     assert_picture(tmp_path / "none.png")
 
@@ -180,8 +181,38 @@ def test_a_nodule_as_dark_as_lung_is_shown_in_the_lung_window(volumes, drawn):
 def test_a_method_without_nodules_has_no_value_and_without_any_the_picture_says_so(volumes, drawn):
     draw_nodules(volumes, [physics("noisy"), physics("tv", **missing("nodules")), physics("net-sgd-seed1")])
     assert drawn[0].axes[2].get_xlabel() == "no value"
+    assert "total variation; a: There is no nodule." in [text.get_text() for text in drawn[0].texts]
     draw_nodules(volumes, [physics(name, **missing("nodules")) for name in METHODS])
     assert texts(drawn[1]) == ["a: There is no nodule."]
+
+
+def extent(artist, figure):
+    """Where something is drawn, in shares of the figure's width and height: left, bottom, right, top."""
+    return artist.get_window_extent().transformed(figure.transFigure.inverted()).extents
+
+
+LONG = "The edges of all nodules together have a CNR of 1.9, but 15 are needed, " * 2
+
+
+@pytest.mark.parametrize(
+    ("plot", "measure"), [(plot_noise_power, "noise_power"), (plot_task_transfer, "task_transfer")]
+)
+def test_a_long_reason_stays_within_the_picture(tmp_path, drawn, plot, measure):
+    plot(write(tmp_path, [physics("noisy"), physics("tv", **{measure: {"missing": LONG}})]), tmp_path / "p.png", "weak")
+    left, bottom, right, top = extent(drawn[0].legends[0], drawn[0])
+    assert min(left, bottom) >= 0
+    assert right <= 1
+    assert top < extent(drawn[0].axes[0], drawn[0])[1]
+
+
+def test_reasons_below_nodules_cover_no_numbers(volumes, drawn):
+    others = [physics(name, nodules={"missing": f"{name}: {LONG}"}) for name in METHODS[1:]]
+    draw_nodules(volumes, [physics("noisy"), *others])
+    (note,) = [text for text in drawn[0].texts if "CNR of 1.9" in text.get_text()]
+    left, bottom, right, top = extent(note, drawn[0])
+    assert min(left, bottom) >= 0
+    assert right <= 1
+    assert top <= min(extent(axes.xaxis.label, drawn[0])[1] for axes in drawn[0].axes)
 
 
 def test_few_nodules_of_many_are_shown_from_small_to_large():
@@ -201,6 +232,14 @@ def test_a_close_up_at_the_border_is_empty_outside():
     assert np.isnan(tile[:8]).all()
     assert np.isnan(tile[:, 11:]).all()
     assert (tile[8:, :11] == 1).all()
+
+
+def test_a_close_up_of_what_failed_is_empty():
+    image = np.zeros((40, 40), np.int16)
+    image[20, 20] = NO_VALUE
+    tile = close_up(image, {"row": 20.0, "column": 20.0, "diameter_mm": 2.0}, 1.0)
+    assert np.isnan(tile).sum() == 1
+    assert np.isnan(tile[10, 10])
 
 
 def test_curves_of_all_methods_differ_without_their_colours():

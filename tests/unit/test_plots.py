@@ -169,7 +169,7 @@ def test_diverged_and_impossible_values_become_gaps_and_are_counted(tmp_path, dr
     cost, psnr = drawn[0].axes
     np.testing.assert_array_equal(thick_lines(cost)["gradient descent"].get_ydata(), [3, 2, np.nan, np.nan, np.nan])
     np.testing.assert_array_equal(thick_lines(psnr)["gradient descent"].get_ydata(), [20, 21, np.nan, np.nan, 22])
-    assert [text.get_text()[:2] for text in cost.texts + psnr.texts] == ["3 ", "1 "]
+    assert [text.get_text()[:2] for text in cost.texts + psnr.texts] == ["3 ", "2 "]
 
 
 def test_curves_that_hardly_move_or_do_not_exist_are_drawn(tmp_path, drawn):
@@ -182,6 +182,14 @@ def test_curves_that_hardly_move_or_do_not_exist_are_drawn(tmp_path, drawn):
     low, high = drawn[0].axes[0].get_ylim()
     assert 1.02 < high / low < 2
     assert drawn[1].axes[0].texts[0].get_text() == "no finite values"
+
+
+def test_a_single_epoch_is_a_dot_at_a_whole_number(tmp_path, drawn):
+    history = write_history(tmp_path / "one.tsv", [np.nan, 2.0])
+    plot_cost_curves([history], ["sgd"], [1], tmp_path / "one.png", "n", "weak")
+    cost = drawn[0].axes[0]
+    assert thick_lines(cost)["gradient descent"].get_marker() == "o"
+    assert all(tick == round(tick) for tick in cost.get_xticks())
 
 
 @pytest.mark.parametrize("content", ["epoch\tloss\n1\t2\n", "epoch\tloss\tvalidation_psnr_db\n"])
@@ -243,6 +251,8 @@ def test_a_method_that_failed_says_so_and_does_not_set_the_range_of_differences(
     figure = draw_contact_sheet(cells, clean, "t", WINDOW, Zoom(10, 12, 20))
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles[1] == "median filter\nno value: the method failed"
+    blank = [axes.images[0].get_array() for axes in figure.axes[3:6]]
+    assert all(np.ma.getmaskarray(np.ma.masked_invalid(panel)).all() for panel in blank)
     assert figure.axes[5].images[0].get_clim() == (-5, 5)
 
 

@@ -85,7 +85,17 @@ def test_names_that_look_like_numbers_or_nothing_stay_names(tables, tmp_path):
 def test_infinite_psnr_survives(tables, tmp_path):
     pd.read_csv(tables[0], sep="\t").assign(psnr_db=float("inf")).to_csv(tables[0], sep="\t", index=False)
     summarize_quality(tables[:1], tmp_path / "summary.tsv")
-    assert pd.read_csv(tmp_path / "summary.tsv", sep="\t")["psnr_db"].tolist() == [float("inf")]
+    rows = pd.read_csv(tmp_path / "summary.tsv", sep="\t")
+    assert rows["psnr_db"].tolist() == [float("inf")]
+    assert (
+        rows["notes"]
+        .str.endswith("; a PSNR is infinite: within its window an image equals its target in a slice")
+        .all()
+    )
+
+
+def test_a_finite_psnr_has_no_note(tables, tmp_path):
+    assert not summary(tables, tmp_path)["notes"].str.contains("infinite").any()
 
 
 def test_the_log_shows_every_method_and_the_window(tables, tmp_path, caplog):

@@ -59,6 +59,15 @@ def test_no_difference_names_the_largest_and_its_interval():
     assert re.search(r"95 % −0\.\d+ to 0\.\d+ dB \(5 seeds, 12 slices\)\.$", headline)
 
 
+def test_kinds_whose_images_are_the_same_are_told_to_be_so_and_none_comes_before_the_other():
+    same = trainings({"sgd": 35}, seed_sd=0.2)
+    same |= {name.replace("sgd", "dilated"): values for name, values in same.items()}
+    told = "The two kinds of back-propagation gave the same PSNR on all slices (5 seeds, 12 slices)."
+    assert verdict_of({**FILTERS, **same})["headline"] == told
+    one = {name: values for name, values in same.items() if name.endswith("seed1")}
+    assert verdict_of(one)["headline"] == told.replace("5 seeds", "1 seed")
+
+
 def test_one_seed_tells_no_difference_between_kinds():
     verdict = verdict_of({**FILTERS, **trainings({**FOUR, "dilated": 30}, n_seeds=1)})
     assert verdict["headline"].startswith("Whether the four kinds of back-propagation differ cannot be told: each was ")
@@ -125,6 +134,12 @@ def test_several_noises_and_networks_are_told_apart():
     assert verdict["headline"].count("is better than") == 4
     assert "Noise weak, network net: By PSNR" in verdict["headline"]
     assert verdict["sentences"]["weak"][0].startswith("With the network net: ")
+
+
+def test_what_holds_of_all_networks_is_a_headline_once():
+    values = {**FILTERS, **trainings({"sgd": 35}), **trainings({"sgd": 36}, network="wide")}
+    headline = "One kind of back-propagation was trained, so that there is none to compare it with."
+    assert verdict_of(values)["headline"] == headline
 
 
 def test_no_sentence_has_a_number_that_is_none():

@@ -146,6 +146,11 @@ def is_failed(hu: np.ndarray) -> bool:
     return bool((hu == NO_VALUE).any() or not np.isfinite(hu).all())
 
 
+def without_failures(hu: np.ndarray) -> np.ndarray:
+    """Give an image as float32 for a picture: a pixel of `NO_VALUE` is NaN, which stays blank."""
+    return np.where(hu == NO_VALUE, np.float32(np.nan), hu.astype(np.float32))
+
+
 def write_info(path: str | Path, info: dict[str, Any]) -> None:
     """Write the JSON that belongs to a volume."""
     with written_whole(path) as partial:

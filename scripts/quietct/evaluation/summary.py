@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from quietct.errors import UserError
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 NAMES = ("noise", "method", "series")
 FAILED = "{} of {} slices have no value, so that means would be of other slices than those of the other methods"
+INFINITE = "a PSNR is infinite: within its window an image equals its target in a slice"
 
 
 def summarise(slices: pd.DataFrame) -> pd.DataFrame:
@@ -62,7 +64,7 @@ def summarise(slices: pd.DataFrame) -> pd.DataFrame:
 
 
 def _notes(row: pd.Series, lacking: pd.Series) -> str:
-    """Explain the empty cells of a row, measures of one reason together."""
+    """Explain the empty cells of a row, measures of one reason together, and infinite ones."""
     if row["n_failed"]:
         return FAILED.format(int(row["n_failed"]), int(row["n_slices"]))
     columns: dict[str, list[str]] = {}
@@ -71,7 +73,10 @@ def _notes(row: pd.Series, lacking: pd.Series) -> str:
             own = lacking[name] and name not in REFERENCE_METRICS
             reason = "a slice lacks what it has with another method" if own else REASONS[name]
             columns.setdefault(reason, []).append(name)
-    return "; ".join(f"no {', '.join(names)}: {reason}" for reason, names in columns.items())
+    sentences = [f"no {', '.join(names)}: {reason}" for reason, names in columns.items()]
+    if np.isinf(row[list(MEASURES)].astype(float)).any():
+        sentences.append(INFINITE)
+    return "; ".join(sentences)
 
 
 def with_physics(table: pd.DataFrame, physics: pd.DataFrame) -> pd.DataFrame:

@@ -12,6 +12,7 @@ from quietct.evaluation.slices import MEASURES, Slices
 from quietct.labels import OTHER_LABELS, variant_label
 
 PRIMARY = next(iter(MEASURES))
+ALONE = "One kind of back-propagation was trained, so that there is none to compare it with."
 ANOTHER = "another training of the same kind may come out differently"
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 
@@ -34,6 +35,7 @@ def write_verdict(comparison: pd.DataFrame, slices: Slices, init: str) -> dict[s
         `headline`, one sentence of the differences between variants by PSNR, and `sentences`, a list for each noise.
     """
     headlines: list[str] = []
+    told: set[str] = set()
     sentences: dict[str, list[str]] = {}
     cases = [(noise, network) for noise in slices.noises for network in slices.networks(noise)]
     for noise in slices.noises:
@@ -44,6 +46,7 @@ def write_verdict(comparison: pd.DataFrame, slices: Slices, init: str) -> dict[s
             between, filters = rows[rows["second"].isin(names)], rows[~rows["second"].isin(names)]
             sentence = variants_sentence(between[between["measure"] == PRIMARY], len(names))
             prefix = _prefix(noise, network, cases)
+            told.add(sentence)
             headlines.append(prefix + sentence)
             place = f"With the network {network}: " if len(slices.networks(noise)) > 1 else ""
             parts = [
@@ -55,6 +58,8 @@ def write_verdict(comparison: pd.DataFrame, slices: Slices, init: str) -> dict[s
             ]
             sentences[noise] += [place + part for part in parts]
         sentences[noise].append(limits_sentence(slices, noise))
+    if told == {ALONE}:  # of each noise and network; no need to say it more than once
+        headlines = [ALONE]
     headline = " ".join(headlines) or "No network was trained, so that there is nothing to compare."
     return {"headline": headline, "sentences": sentences}
 
@@ -74,11 +79,13 @@ def variants_sentence(rows: pd.DataFrame, n_variants: int) -> str:
     """
     kinds = f"the {_number(n_variants)} kinds of back-propagation"
     if n_variants < 2:
-        return "One kind of back-propagation was trained, so that there is none to compare it with."
+        return ALONE
     known = rows[rows["difference"].notna()]
     if known.empty:
         return f"No two of {kinds} can be compared: {_why(rows)}."
     label, shape = MEASURES[rows["measure"].iloc[0]].label, _shape(known)
+    if (known[["difference", "low", "high"]].fillna(0) == 0).all(axis=None):
+        return f"{kinds.capitalize()} gave the same {label} on all slices ({shape})."
     largest = known.loc[known["difference"].abs().idxmax()]
     if (known["verdict"] == "not testable").all():
         one = (known["n_seeds"] == 1).all()

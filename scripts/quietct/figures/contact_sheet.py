@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import is_failed, preview_index, read_info
+from quietct.ct.volume import is_failed, preview_index, read_info, without_failures
 from quietct.evaluation.metrics import open_alike, psnr_db, ssim
 from quietct.figures.style import RC, decibels, method_label, save_figure, variant_label, variant_styles, window_label
 from quietct.methods import split_method
@@ -136,7 +136,7 @@ def draw_contact_sheet(
     n_cells = len(cells) + 1
     n_bands = -(-n_cells // MAX_COLUMNS)
     n_columns = -(-n_cells // n_bands)
-    differences = {method: image.astype(np.float32) - clean for method, image in cells.items()}
+    differences = {method: without_failures(image) - clean for method, image in cells.items()}
     limit = difference_limit({method: d for method, d in differences.items() if not is_failed(cells[method])})
     images = {**cells, target_label: clean}
     titles = [*(_cell_title(method, image, clean, window_hu) for method, image in cells.items()), target_label]
@@ -196,7 +196,7 @@ def _cell_title(method: str, image: np.ndarray, clean: np.ndarray, window_hu: Se
 
 def _show(axes: Axes, image: np.ndarray, window_hu: Sequence[float]) -> None:
     # Shrunk pictures are averaged and enlarged ones keep their square pixels.
-    axes.imshow(image, cmap="gray", vmin=window_hu[0], vmax=window_hu[1], interpolation="antialiased")
+    axes.imshow(without_failures(image), cmap="gray", vmin=window_hu[0], vmax=window_hu[1], interpolation="antialiased")
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -13,17 +13,17 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from quietct.ct.volume import read_info
+from quietct.ct.volume import read_info, without_failures
 from quietct.evaluation.metrics import open_alike
 from quietct.evaluation.windows import LUNG_HU
-from quietct.figures.physics_curves import GREY, explain, read_measure
+from quietct.figures.physics_curves import GREY, explain, read_measure, wrapped
 from quietct.figures.style import RC, method_label, save_figure, variant_label, window_label
 from quietct.methods import split_method
 
 logger = logging.getLogger(__name__)
 
 MAX_NODULES = 6
-TILE_INCHES, LABEL_INCHES, HEADING_INCHES = 1.15, 1.35, 0.95
+TILE_INCHES, LABEL_INCHES, HEADING_INCHES, LINE_INCHES = 1.15, 1.35, 0.95, 0.13
 LEAST_WIDTH_MM, WIDTHS = 20.0, 2.2  # of a close-up: so many mm, or so many diameters
 Key = tuple[str, float, float, float]
 
@@ -74,6 +74,9 @@ def plot_nodules(
     with matplotlib.rc_context({**RC, "axes.grid": False}):
         height = TILE_INCHES * 1.22 * max(len(chosen), 1) + HEADING_INCHES
         figure = Figure(figsize=(LABEL_INCHES + TILE_INCHES * n_columns, height))
+        lines = wrapped(gaps, figure) if chosen else []
+        height += LINE_INCHES * len(lines)
+        figure.set_figheight(height)
         figure.suptitle(
             f"Noise {noise}: nodules close up, with contrast recovery and contrast-to-noise ratio (CNR)", fontsize=11
         )
@@ -81,7 +84,7 @@ def plot_nodules(
             explain(figure.add_subplot(), gaps)
         grid = figure.add_gridspec(
             max(len(chosen), 1), n_columns, left=LABEL_INCHES / figure.get_figwidth(), right=0.998,
-            bottom=0.2 / height, top=1 - HEADING_INCHES / height, wspace=0.03, hspace=0.22,
+            bottom=(0.2 + LINE_INCHES * len(lines)) / height, top=1 - HEADING_INCHES / height, wspace=0.03, hspace=0.22,
         )  # fmt: skip
         for place, key in enumerate(chosen):
             number = list(series).index(key[0])
@@ -101,8 +104,8 @@ def plot_nodules(
                     axes.set_title(_heading(name), fontsize=7.5)
                 if column == 0:
                     _label(axes, nodule, key[0] if len(series) > 1 else "", window)
-        if chosen and gaps:
-            figure.text(0.5, 0.03 / height, "   ".join(gaps), ha="center", fontsize=7.5, color=GREY)
+        if lines:
+            figure.text(0.5, 0.03 / height, "\n".join(lines), ha="center", va="bottom", fontsize=7.5, color=GREY)
         save_figure(figure, plot, dpi=110)
     logger.info("%s: %d nodules", plot, len(chosen))
 
@@ -116,7 +119,7 @@ def choose(nodules: Mapping[Key, Mapping[str, Any]]) -> list[Key]:
 
 
 def close_up(image: np.ndarray, nodule: Mapping[str, Any], pixel_mm: float) -> np.ndarray:
-    """Cut the square around a nodule out of a slice; what lies outside of the slice is NaN.
+    """Cut the square around a nodule out of a slice; what lies outside of the slice, or has no value, is NaN.
 
     Parameters
     ----------
@@ -132,7 +135,7 @@ def close_up(image: np.ndarray, nodule: Mapping[str, Any], pixel_mm: float) -> n
         HU. The nodule's centre is in the pixel in the middle.
     """
     half = math.ceil(max(LEAST_WIDTH_MM, WIDTHS * nodule["diameter_mm"]) / pixel_mm / 2)
-    padded = np.pad(np.asarray(image, float), half, constant_values=np.nan)
+    padded = np.pad(without_failures(image), half, constant_values=np.nan)
     row, column = round(nodule["row"]), round(nodule["column"])
     return padded[row : row + 2 * half + 1, column : column + 2 * half + 1]
 

@@ -35,7 +35,7 @@ def plot_noise_power(measures: Sequence[str | Path], plot: str | Path, noise: st
     """
     found, gaps = read_measure(measures, "noise_power")
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(10, 5.4), layout="constrained")
+        figure = Figure(figsize=(10, 5.4 if found else 2), layout="constrained")
         if found:
             power_axes, shape_axes = figure.subplots(1, 2)
             for method, entries in found.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from quietct.errors import UserError
 from quietct.labels import method_label
 
 FREQUENCY_LABEL = "Spatial frequency (1/mm)"
 GREY = "#555555"
+CHARACTERS_PER_INCH = 16  # of small print, where letters are as wide as they come
 
 
 def read_measure(paths: Sequence[str | Path], measure: str) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
@@ -91,13 +92,21 @@ def mean_of(entries: Sequence[dict[str, Any]], name: str) -> float:
 
 
 def add_legend(figure: Figure, axes: Axes, title: str, gaps: Sequence[str]) -> None:
-    """Put the legend of `axes` below all plots, and beneath it what is missing."""
+    """Put the legend of `axes` below all plots, with what is missing above its title, no wider than the figure."""
     handles, labels = axes.get_legend_handles_labels()
-    if gaps:
-        handles.append(Line2D([], [], linestyle=""))
-        labels.append("\n".join(gaps))
-    columns = 2 if max(map(len, labels)) > 40 else 3
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, handlelength=4, title=title, fontsize=8)
+    characters = CHARACTERS_PER_INCH * figure.get_figwidth()
+    columns = min(3, max(1, int(characters / (max(map(len, labels)) + 12))))  # a line and the space beside it
+    legend = figure.legend(
+        handles, labels, loc="outside lower center", ncols=columns, handlelength=4, fontsize=8,
+        title="\n".join([*wrapped(gaps, figure), title]), title_fontsize=8,
+    )  # fmt: skip
+    legend.get_title().set_multialignment("center")
+
+
+def wrapped(gaps: Sequence[str], figure: Figure) -> list[str]:
+    """Break sentences into lines that the figure has room for."""
+    width = int(CHARACTERS_PER_INCH * figure.get_figwidth())
+    return [line for gap in gaps for line in textwrap.wrap(gap, width)]
 
 
 def explain(axes: Axes, gaps: Sequence[str]) -> None:

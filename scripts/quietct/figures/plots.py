@@ -67,7 +67,8 @@ def plot_cost_curves(
             # A diverged training leaves infinities, and a logarithm has no place for zero: both become gaps.
             usable = np.isfinite(table[column]) & ((table[column] > 0) | (column != "loss"))
             values = table[column].where(usable)
-            lost = int((~usable & table[column].notna()).sum())
+            # Before the first epoch there is no cost.
+            lost = int((~usable & (table[column].notna() | (table["epoch"] > 0))).sum())
             for variant, style in styles.items():
                 rows = table[table["variant"] == variant].assign(value=values)
                 by_seed = rows.pivot(index="epoch", columns="seed", values="value")
@@ -75,9 +76,10 @@ def plot_cost_curves(
                 if by_seed.shape[1] > 1:
                     axes.plot(by_seed.index, by_seed, linewidth=0.7, alpha=0.45, **look)
                 mean = by_seed.mean(axis=1, skipna=False)
-                axes.plot(mean.index, mean, linewidth=2, label=variant_label(variant), **look)
+                dot = "o" if mean.notna().sum() == 1 else None  # a single epoch makes no line
+                axes.plot(mean.index, mean, linewidth=2, marker=dot, label=variant_label(variant), **look)
             axes.set(xlabel="Epoch", ylabel=label)
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             _note(axes, values.notna().any(), lost)
             if column == "loss" and values.notna().any():
                 _logarithmic(axes, values.min(), values.max())

@@ -39,7 +39,7 @@ def plot_task_transfer(measures: Sequence[str | Path], plot: str | Path, noise: 
     """
     found, gaps = read_measure(measures, "task_transfer")
     with matplotlib.rc_context(RC):
-        figure = Figure(figsize=(8, 6), layout="constrained")
+        figure = Figure(figsize=(8, 6 if found else 2), layout="constrained")
         axes = figure.add_subplot()
         if found:
             for method, entries in found.items():
