@@ -69,6 +69,11 @@ def test_every_slice_is_a_dot_and_the_best_mean_is_at_the_top(tmp_path, drawn):
         assert np.asarray(image.convert("L")).std() > 5
 
 
+def test_one_slice_is_no_plural(tmp_path, drawn):
+    draw_slices(tmp_path, {"noisy": [28.0]})
+    assert "weak: 1 slice of s0;" in drawn[0].get_suptitle()
+
+
 def test_a_row_runs_from_the_first_slice_to_the_last(tmp_path, drawn):
     draw_slices(tmp_path, {"tv": 33 + np.arange(12.0)}, n_series=1)
     places = drawn[0].axes[0].collections[0].get_offsets()

@@ -169,6 +169,15 @@ def test_nodules_show_noisy_target_and_methods_around_the_nodule(volumes, drawn)
     assert panels[0].get_ylabel().startswith("4 mm, −10 HU\nslice 1")
 
 
+def test_the_title_over_few_nodules_stays_within_the_picture(volumes, drawn):
+    draw_nodules(volumes, map(physics, METHODS))
+    left, _, right, top = extent(drawn[0].texts[0], drawn[0])
+    assert left >= 0
+    assert right <= 1
+    assert top <= 1
+    assert extent(drawn[0].texts[0], drawn[0])[1] > max(extent(axes.title, drawn[0])[3] for axes in drawn[0].axes)
+
+
 def test_a_nodule_as_dark_as_lung_is_shown_in_the_lung_window(volumes, drawn):
     records = [physics(name) for name in METHODS]
     for record in records:

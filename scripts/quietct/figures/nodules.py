@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 MAX_NODULES = 6
 TILE_INCHES, LABEL_INCHES, HEADING_INCHES, LINE_INCHES = 1.15, 1.35, 0.95, 0.13
+TITLE_CHARACTERS_PER_INCH = 10
 LEAST_WIDTH_MM, WIDTHS = 20.0, 2.2  # of a close-up: so many mm, or so many diameters
 Key = tuple[str, float, float, float]
 
@@ -77,9 +79,8 @@ def plot_nodules(
         lines = wrapped(gaps, figure) if chosen else []
         height += LINE_INCHES * len(lines)
         figure.set_figheight(height)
-        figure.suptitle(
-            f"Noise {noise}: nodules close up, with contrast recovery and contrast-to-noise ratio (CNR)", fontsize=11
-        )
+        title = f"Noise {noise}: nodules close up, with contrast recovery and contrast-to-noise ratio (CNR)"
+        figure.suptitle(textwrap.fill(title, int(TITLE_CHARACTERS_PER_INCH * figure.get_figwidth())), fontsize=11)
         if not chosen:
             explain(figure.add_subplot(), gaps)
         grid = figure.add_gridspec(

@@ -101,9 +101,5 @@ def _draw_row(axes: Axes, row: int, values: np.ndarray, place: np.ndarray, colou
 
 def _count(slices: Slices) -> str:
     places = slices.table[["series", "slice"]].drop_duplicates()
-    n_series = places["series"].nunique()
-    return (
-        f"{len(places)} slices of {n_series} series"
-        if n_series > 1
-        else f"{len(places)} slices of {places['series'].iloc[0]}"
-    )
+    n_series, slices_text = places["series"].nunique(), f"{len(places)} slice{'s' * (len(places) > 1)}"
+    return f"{slices_text} of {n_series} series" if n_series > 1 else f"{slices_text} of {places['series'].iloc[0]}"
