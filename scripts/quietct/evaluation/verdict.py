@@ -195,7 +195,7 @@ def limits_sentence(slices: Slices, noise: str) -> str:
     patients = "one series is one patient" if n_series == 1 else f"{_number(n_series)} series are few patients"
     return (
         f"The intervals are for {drawn}: neighbouring slices are alike and {patients}, so that they are too narrow for "
-        "other patients."
+        "other patients. Each is of its pair alone; whether a difference is real is judged with all pairs in mind."
     )
 
 
