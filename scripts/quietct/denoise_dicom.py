@@ -61,9 +61,11 @@ def load_model(weights: str | Path | None) -> Model:
     Raises
     ------
     UserError
-        As `quietct.nn.checkpoint.load_network`.
+        As `quietct.nn.checkpoint.load_network`, or if the training of the network diverged.
     """
     network, description = load_network(DEMO_WEIGHTS if weights is None else Path(weights).expanduser())
+    if "diverged" in description:
+        raise UserError(f"{weights} cannot denoise: {description['diverged']}")
     return Model(network, description, network_digest(network, description))
 
 

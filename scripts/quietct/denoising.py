@@ -24,11 +24,18 @@ logger = logging.getLogger(__name__)
 def opened_denoiser(
     path: str | Path, shape: tuple[int, int], threads: int = 1
 ) -> Iterator[Callable[[np.ndarray], np.ndarray]]:
-    """Read weights.npz or the .json of a tuned baseline as a function from noisy to denoised HU of a slice."""
+    """Read weights.npz or the .json of a tuned baseline as a function from noisy to denoised HU of a slice.
+
+    Of a network whose training diverged, all values are NaN.
+    """
     if Path(path).suffix == ".json":
         yield load_baseline(path)
         return
     network, description = load_network(path)
+    if "diverged" in description:
+        logger.warning("%s: %s", path, description["diverged"])
+        yield lambda hu: np.full(hu.shape, np.nan, np.float32)
+        return
     with TiledInference(network, *shape, threads=threads) as inference:
         yield lambda hu: inference.denoise_hu(hu, description["normalisation"])
 

@@ -79,6 +79,7 @@ def _training_lines(description: Mapping[str, Any]) -> list[str]:
     lines = [", ".join(filter(None, facts)) or UNKNOWN, ", ".join(steps)]
     rules = ", ".join(f"{key} {_settings(value)}" for key, value in description.get("variant_settings", {}).items())
     lines.append(f"back-propagation {description.get('variant', UNKNOWN)}{f': {rules}' if rules else ''}")
+    lines.append(description.get("diverged", ""))
     return [line for line in lines if line]
 
 

@@ -24,7 +24,7 @@ from quietct.nn.architecture import Architecture
 from quietct.nn.checkpoint import load_state, save_network, save_state
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network
-from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
+from quietct.nn.training import Trainer, TrainingDivergedError, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
 from quietct.training_data import training_facts
 
@@ -115,7 +115,8 @@ def train_network(
 ) -> None:
     """Train one network with one variant and one seed, and write weights, history and snapshots.
 
-    A training that is killed goes on from its checkpoint and ends with the same bytes.
+    A training that is killed goes on from its checkpoint and ends with the same bytes. One that diverges ends with
+    the last finite weights and `diverged` in their description: a run goes on, and what they denoise counts as failed.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def train_network(
     Raises
     ------
     UserError
-        If patches differ in size, there is no preview slice of that number, or training diverges.
+        If patches differ in size, or there is no preview slice of that number.
     """
     training = {**training, "learning_rate": variant.get("learning_rate", training["learning_rate"])}
     normalisation = training["normalisation"]
@@ -199,7 +200,12 @@ def train_network(
         logging_redirect_tqdm(),
         tqdm(total=steps, initial=trainer.state.step, desc=title, disable=not sys.stderr.isatty(), leave=False) as bar,
     ):
-        trainer.run(observe, save, training["checkpoint_seconds"], bar.update)
+        try:
+            trainer.run(observe, save, training["checkpoint_seconds"], bar.update)
+            diverged = None
+        except TrainingDivergedError as error:
+            diverged = str(error)
+            logger.warning("%s All that this network denoises counts as failed.", diverged)
 
     state = trainer.state
     description = {
@@ -214,6 +220,8 @@ def train_network(
         "validation_psnr_db": state.history[-1]["validation_psnr_db"],
         "version": __version__,
     }
+    if diverged:
+        description["diverged"] = diverged
     _write_history(history, state)
     _write_snapshots(snapshots, state, noisy_slice, clean_slice)
     save_network(weights, network, description)

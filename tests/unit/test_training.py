@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,17 +11,21 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from small_training import NETWORK, TRAINING
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from quietct.ct.volume import new_volume
+from quietct.ct.volume import NO_VALUE, new_volume
+from quietct.denoise_dicom import load_model
+from quietct.denoising import denoise_series
+from quietct.description import describe
 from quietct.errors import UserError
 from quietct.nn import gradients
 from quietct.nn.checkpoint import load_network, load_state, save_state
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Architecture, Network
-from quietct.nn.training import Trainer, TrainingDivergedError, TrainingState, snapshot_epochs
+from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
 from quietct.training_job import PatchSet, train_network
 
@@ -220,14 +225,22 @@ def test_checkpoint_of_other_data_is_not_used(data):
 
 
 @pytest.mark.filterwarnings("error")
-def test_divergence_stops_with_one_sentence_and_keeps_the_last_finite_weights(data):
+def test_a_diverged_training_leaves_its_last_finite_weights_and_says_so(data, caplog):
     training = TRAINING | {"optimiser": {"kind": "sgd"}, "learning_rate": 1.0e6, "epochs": 50}
-    with pytest.raises(TrainingDivergedError, match=r"epoch \d+, step \d+.*lower `learning_rate`"):
-        train(data, training=training)
-    assert not (data / "out" / "weights.npz").exists()
-    with np.load(data / "out" / "checkpoint.npz") as checkpoint:
-        assert np.isfinite(checkpoint["parameters"]).all()
-        assert json.loads(str(checkpoint["facts"]))["step"] > 0
+    train(data, training=training)
+    network, description = load_network(data / "out" / "weights.npz")
+    assert np.isfinite(network.parameters).all()
+    assert re.search(r"epoch \d+, step \d+.*lower `learning_rate`", description["diverged"])
+    assert description["diverged"] in caplog.text
+    assert description["diverged"] in describe(description)
+    history = pd.read_csv(data / "out" / "history.tsv", sep="\t")
+    assert history["epoch"].tolist() == list(range(len(history)))
+    assert len(history) < 51
+    assert not (data / "out" / "checkpoint.npz").exists()
+    denoise_series(data / "out" / "weights.npz", data / "noisy.npy", data / "denoised.npy")
+    assert (np.load(data / "denoised.npy") == NO_VALUE).all()
+    with pytest.raises(UserError, match="cannot denoise: Training diverged"):
+        load_model(data / "out" / "weights.npz")
 
 
 def test_patches_of_different_sizes_are_refused(data):

@@ -193,7 +193,7 @@ class Trainer:
                 save(state)
                 raise TrainingDivergedError(
                     f"Training diverged in epoch {epoch + 1}, step {state.step + 1}: loss or weights are not finite; "
-                    "lower `learning_rate` in the configuration. The last finite weights are in the checkpoint."
+                    "lower `learning_rate` in the configuration."
                 )
             state.epoch_loss += loss
             state.step += 1
