@@ -72,7 +72,8 @@ def hu(ds):
 
 def test_adding_a_series_denoises_that_one_and_trains_nothing(applied):
     jobs = applied[1].jobs
-    assert jobs == {"all": 1, "fetch_series": 1, "denoise_dicom": len(METHODS)}
+    # The report lists the series of the run.
+    assert jobs == {"all": 1, "fetch_series": 1, "denoise_dicom": len(METHODS), "build_report": 1}
     # No volume, noise, picture or number is made of it.
     made = {
         path.relative_to(applied[0] / "results/tiny").parts[0] for path in applied[0].glob("results/tiny/**/*mine*")
@@ -135,7 +136,7 @@ def test_another_series_is_denoised_alone_and_other_slices_of_one_are_denoised_a
         assert outcome.status == 0, outcome.text
         return outcome
 
-    jobs = {"all": 1, "fetch_series": 1, "denoise_dicom": len(METHODS)}
+    jobs = {"all": 1, "fetch_series": 1, "denoise_dicom": len(METHODS), "build_report": 1}
     for row in (
         "more\tphantom\t\tapply\t3\t2",
         "more\tphantom\t\tapply\t1\t2",
