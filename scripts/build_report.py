@@ -2,9 +2,9 @@
 
 import json
 
-from quietct.figures.report import build_report
-from quietct.figures.report_slices import Volumes
 from quietct.logs import logged
+from quietct.report.build import build_report
+from quietct.report.slices import Volumes
 
 if __name__ == "__main__":
     with logged(snakemake.log[0]):

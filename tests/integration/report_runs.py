@@ -7,9 +7,9 @@ import pandas as pd
 import yaml
 from PIL import Image, ImageDraw
 
-from quietct.figures.report import build_report
-from quietct.figures.report_slices import Volumes
 from quietct.methods import split_method
+from quietct.report.build import build_report
+from quietct.report.slices import Volumes
 
 SERIES = "scan_1"
 

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quietct.figures.report import read_verdict
-from quietct.figures.report_detection import detection_sentence
+from quietct.report.build import read_verdict
+from quietct.report.detection import detection_sentence
 
 
 def rows(d_prime, psnr_db=(20.0, 30.0, 31.0)):

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from quietct.ct.volume import NO_VALUE
-from quietct.figures.report_facts import duration, series_facts, stages
-from quietct.figures.report_pictures import load_film, load_films, load_plot, plot_kind
-from quietct.figures.report_slices import Volumes, embed_slices, encode_hu, shown_slices, size_of
+from quietct.report.facts import duration, series_facts, stages
+from quietct.report.pictures import load_film, load_films, load_plot, plot_kind
+from quietct.report.slices import Volumes, embed_slices, encode_hu, shown_slices, size_of
 
 
 def picture(uri):

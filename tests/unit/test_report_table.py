@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quietct.figures.report_table import make_table, number, read_summary, reason_for
+from quietct.report.table import make_table, number, read_summary, reason_for
 
 
 def summary(**columns):

@@ -67,7 +67,7 @@ rule build_report:
         sheet=canonical_json([describe_series(row) for row in SERIES.values()]),
         benchmarks=f"results/{config['run']}/benchmarks",
         target_label=get_target_label(PREVIEW),
-        templates=folder_digest(REPOSITORY.joinpath("scripts", "quietct", "figures", "templates")),
+        templates=folder_digest(REPOSITORY.joinpath("scripts", "quietct", "report", "templates")),
         code=get_code("build_report"),
     message:
         "Putting everything on one page"

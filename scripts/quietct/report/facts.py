@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from quietct.ct.volume import read_info
-from quietct.figures.report_table import number
+from quietct.report.table import number
 
 LICENCES = {
     "phantom": "synthetic chest, computed by quietct; licence of the project (MIT)",

@@ -16,14 +16,14 @@ import yaml
 from quietct.ct.volume import NO_VALUE, open_volume
 from quietct.errors import UserError
 from quietct.figures.contact_sheet import difference_limit
-from quietct.figures.report_detection import detection_sentence
-from quietct.figures.report_facts import machine_facts, series_facts, stages
-from quietct.figures.report_page import render_page
-from quietct.figures.report_pictures import film_size, load_films, load_plot
-from quietct.figures.report_slices import HU_LOW, NO_VALUE_CODE, SliceView, Volumes, embed_slices
-from quietct.figures.report_table import make_table, read_summary
 from quietct.figures.style import method_colour, method_label
 from quietct.files import written_whole
+from quietct.report.detection import detection_sentence
+from quietct.report.facts import machine_facts, series_facts, stages
+from quietct.report.page import render_page
+from quietct.report.pictures import film_size, load_films, load_plot
+from quietct.report.slices import HU_LOW, NO_VALUE_CODE, SliceView, Volumes, embed_slices
+from quietct.report.table import make_table, read_summary
 
 logger = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageSequence
 
-from quietct.figures.report_slices import data_uri
-from quietct.figures.report_table import number
 from quietct.figures.style import method_label
+from quietct.report.slices import data_uri
+from quietct.report.table import number
 
 MAX_PLOT_PX = 2400
 # Quality and share of the width of films: tried in this order until all of them fit.
