@@ -2,7 +2,7 @@
 
 import json
 
-from quietct.evaluation.baselines import tune_baseline
+from quietct.evaluation.tuning import tune_baseline
 from quietct.logs import logged
 
 if __name__ == "__main__":

@@ -16,13 +16,11 @@ from quietct.errors import UserError
 from quietct.evaluation.baselines import (
     BASELINES,
     bind,
-    edges,
     load_baseline,
     noise_sigma,
-    spread_slices,
-    tune_baseline,
 )
 from quietct.evaluation.metrics import psnr_db
+from quietct.evaluation.tuning import edges, spread_slices, tune_baseline
 from quietct.methods import missing_baselines
 
 WINDOW = (-1350, 150)
