@@ -3,10 +3,13 @@
     .venv/bin/python benchmarks/training_throughput.py --json training_throughput.json
 
 Trains by `train_network`, as the workflow does: patches in a memory-mapped file of int16 HU, turned and normalised
-batch by batch, Adam, checkpoints, and a preview slice of 512 x 512 pixels denoised after each epoch. The bare step
-beside it finds its data normalised in memory and does forward pass, backward pass and Adam alone. They take turns;
-rates are medians over rounds, start-up and first epoch left out. Settings are those of config/config.yaml but for the
-batch size; epochs have as many patches as in the networks' own configs.
+batch by batch, Adam, checkpoints and progress. The bare step beside it finds its data normalised in memory and does
+forward pass, backward pass and Adam alone. They take turns; rates are medians over rounds, start-up and first epoch
+left out. Settings are those of config/config.yaml but for the batch size; epochs have as many patches as in the
+networks' own configs.
+
+After each epoch the trainer denoises a preview slice. That is no training step: the slice is as small as can be here,
+and a column of its own says what a whole slice of 512 x 512 pixels adds.
 """
 
 import argparse
@@ -33,8 +36,9 @@ from table import describe_machine, let_openblas_choose, print_facts, print_tabl
 from with_numpy import facts as blas_facts
 
 CONFIGS = Path(__file__).parents[1] / "config"
+SMALL_PREVIEW = 32  # rows and columns (pixels)
 CHECKPOINT_SECONDS = 1  # far more often than in any config, so that every turn has some
-BARE = "bare"  # beside the names of the variants
+BARE, WHOLE_PREVIEW = "bare", "whole_preview"  # beside the names of the variants
 COLUMNS = {
     "network": ("network", "{}"),
     "side": ("side", "{}"),
@@ -43,6 +47,7 @@ COLUMNS = {
     "bare_patches_per_second": ("bare patches/s", "{:.1f}"),
     "trainer_patches_per_second": ("trainer patches/s", "{:.1f}"),
     "trainer_to_bare": ("trainer to bare", "{:.3f}"),
+    "whole_preview": ("whole preview", "{:.3f}"),
     "gradient_noise": ("gradient_noise", "{:.3f}"),
     "dilated": ("dilated", "{:.3f}"),
     "dilated_gradient_noise": ("both", "{:.3f}"),
@@ -65,8 +70,8 @@ class Case:
         Patches of an epoch.
     epochs : int
         Timed epochs of a turn.
-    preview : int
-        Rows and columns of the slice that is denoised after each epoch (pixels).
+    whole_preview : int
+        Rows and columns of a whole slice to denoise after each epoch (pixels).
     """
 
     network: str
@@ -75,7 +80,7 @@ class Case:
     batch_size: int
     patches: int
     epochs: int
-    preview: int = 512
+    whole_preview: int = 512
 
     @property
     def steps(self) -> int:
@@ -100,7 +105,7 @@ def main() -> None:
     print_facts(facts)
     cases = CASES
     if options.quick:
-        cases = [replace(case, patches=2 * case.batch_size, epochs=1, preview=64) for case in CASES]
+        cases = [replace(case, patches=2 * case.batch_size, epochs=1, whole_preview=96) for case in CASES]
     rows = [
         {"network": case.network, "side": case.side, "batch_size": case.batch_size, "threads": threads} | rates
         for (case, threads), rates in take_turns(cases, options.threads, options.rounds).items()
@@ -114,7 +119,7 @@ def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="The last columns are times per step, relative to those of the variant sgd.",
+        epilog="The last columns are times per step, relative to those of the variant sgd with a small preview.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contender (%(default)s)")
@@ -150,6 +155,8 @@ def take_turns(
                     seconds[BARE].append(seconds_per_bare_step(Path(folder), case, threads))
                     for name, variant in variants.items():
                         seconds[name].append(seconds_per_trained_step(Path(folder), case, threads, name, variant))
+                    sgd = ("sgd", variants["sgd"], "whole")
+                    seconds[WHOLE_PREVIEW].append(seconds_per_trained_step(Path(folder), case, threads, *sgd))
     return {key: rates(key[0], seconds) for key, seconds in turns.items()}
 
 
@@ -157,12 +164,12 @@ def rates(case: Case, seconds: dict[str, list[float]]) -> dict[str, float]:
     """Turn seconds per step into what the table shows."""
     medians = {name: statistics.median(turns) for name, turns in seconds.items()}
     patches = case.patches / case.steps
-    variants = medians.keys() - {BARE, "sgd"}
+    others = medians.keys() - {BARE, "sgd"}
     return {
         "bare_patches_per_second": patches / medians[BARE],
         "trainer_patches_per_second": patches / medians["sgd"],
         "trainer_to_bare": medians[BARE] / medians["sgd"],
-        **{name: medians[name] / medians["sgd"] for name in variants},
+        **{name: medians[name] / medians["sgd"] for name in others},
     }
 
 
@@ -193,7 +200,9 @@ def seconds_per_bare_step(folder: Path, case: Case, threads: int) -> float:
     return (epochs[-1] - epochs[0]) / (case.epochs * case.steps)
 
 
-def seconds_per_trained_step(folder: Path, case: Case, threads: int, name: str, variant: dict[str, Any]) -> float:
+def seconds_per_trained_step(
+    folder: Path, case: Case, threads: int, name: str, variant: dict[str, Any], preview: str = "small"
+) -> float:
     """Time whole epochs of the trainer."""
     config = read_config("config.yaml")
     training = config["train"] | {
@@ -204,8 +213,8 @@ def seconds_per_trained_step(folder: Path, case: Case, threads: int, name: str, 
     with EpochClock() as clock:
         train_network(
             [folder / "patches.npy"],
-            folder / "noisy.npy",
-            folder / "clean.npy",
+            folder / f"{preview}.npy",
+            folder / f"{preview}.npy",
             None,
             weights=folder / "weights.npz",
             history=folder / "history.tsv",
@@ -251,8 +260,11 @@ class EpochClock(logging.Handler):
 def write_data(folder: Path, case: Case) -> None:
     """Write noise as patches and as volumes for the preview: speed does not depend on what the pixels show."""
     rng = np.random.default_rng(1)
-    volume = (1, case.preview, case.preview)
-    shapes = {"patches": (case.patches, 2, case.side, case.side), "noisy": volume, "clean": volume}
+    shapes = {
+        "patches": (case.patches, 2, case.side, case.side),
+        "small": (1, SMALL_PREVIEW, SMALL_PREVIEW),
+        "whole": (1, case.whole_preview, case.whole_preview),
+    }
     for name, shape in shapes.items():
         with new_volume(folder / f"{name}.npy", shape) as hu:
             hu[...] = rng.normal(-600, 300, shape)
