@@ -28,8 +28,8 @@ rule denoise_dicom:
         "../../environment.yml"
     threads: 2
     resources:
-        mem_mb=2000,
-        runtime="4h",
+        mem_mb=get_memory("denoise_dicom"),
+        runtime=get_denoising_minutes,
     params:
         series_instance_uid=get_cell("series_instance_uid"),
         acquisition_number=get_cell("acquisition_number"),
@@ -57,8 +57,8 @@ rule export_weights:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime="5m",
+        mem_mb=get_memory("export_weights"),
+        runtime=get_minutes("export_weights"),
     params:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,

@@ -30,8 +30,8 @@ rule calibrate_noise:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime="1h",
+        mem_mb=get_memory("calibrate_noise"),
+        runtime=get_minutes("calibrate_noise", count=24),
     params:
         calibration=lambda wildcards: wildcards.calibration,
         electronic_noise=get_calibration("electronic_noise", 0.0),

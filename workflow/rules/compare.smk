@@ -33,8 +33,8 @@ rule compare_methods:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("compare_methods"),
+        runtime=get_minutes("compare_methods", count=METHOD_SERIES),
     params:
         init=config["train"]["init"],
         code=get_code("compare_methods"),
@@ -60,8 +60,8 @@ rule plot_differences:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
         variants=list(config["variants"]),
@@ -92,8 +92,8 @@ rule plot_slice_quality:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
         code=get_code("plot_slice_quality"),

@@ -28,7 +28,7 @@ rule fetch_series:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
+        mem_mb=get_memory("fetch_series"),
         runtime=get_fetch_minutes,
         downloads=get_downloads,
         bandwidth_mbit=get_bandwidth,
@@ -60,8 +60,8 @@ rule convert_series:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("convert_series"),
+        runtime=get_minutes("convert_series", count=None),
     params:
         clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
         series_instance_uid=get_cell("series_instance_uid"),
@@ -84,8 +84,8 @@ rule record_run:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime="5m",
+        mem_mb=get_memory("record_run"),
+        runtime=get_minutes("record_run"),
     params:
         config=RECORDED_CONFIG,
         left_out=canonical_json(LEFT_OUT),

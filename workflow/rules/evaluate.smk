@@ -27,8 +27,8 @@ rule denoise_series:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime="2h",
+        mem_mb=get_memory("denoise_series"),
+        runtime=get_denoising_minutes,
     params:
         code=get_code("denoise_series"),
     message:
@@ -54,8 +54,8 @@ rule measure_quality:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="30m",
+        mem_mb=get_memory("measure_quality"),
+        runtime=get_minutes("measure_quality", count=None),
     params:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,
@@ -96,8 +96,8 @@ rule summarize_quality:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime="5m",
+        mem_mb=get_memory("summarize_quality"),
+        runtime=get_minutes("summarize_quality", count=METHOD_SERIES),
     params:
         code=get_code("summarize_quality"),
     message:

@@ -2,7 +2,6 @@
 The checked config and series sheet, and the functions that the rules ask for their inputs and params. Holds no rule.
 """
 
-import math
 import os
 import re
 
@@ -122,13 +121,6 @@ def get_downloads(wildcards):
 def get_bandwidth(wildcards):
     """Mbit/s that a job may take from the network; Snakemake lowers it to the limit of all jobs."""
     return DOWNLOAD["bandwidth_mbit"] * get_downloads(wildcards)
-
-
-def get_fetch_minutes(wildcards):
-    """Time limit of a job: a download may be as slow as 10 Mbit/s, and a series of unknown size has 1 GB."""
-    size_mb = DATASETS[wildcards.dataset].get("expected", {}).get("size_mb", 1000)
-    mbit_per_s = min(10, get_bandwidth(wildcards)) or 10
-    return 30 + math.ceil(size_mb * 8 / mbit_per_s / 60)
 
 
 def get_dicom(wildcards):

@@ -33,8 +33,8 @@ rule render_training_gif:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("film"),
+        runtime=get_minutes("film"),
     params:
         noise=lambda wildcards: wildcards.noise,
         network=lambda wildcards: wildcards.network,
@@ -71,8 +71,8 @@ rule render_scroll_gif:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("film"),
+        runtime=get_minutes("film"),
     params:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,
@@ -110,8 +110,8 @@ rule plot_cost_curves:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
         network=lambda wildcards: wildcards.network,
@@ -147,8 +147,8 @@ rule plot_contact_sheet:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture", count=len(ALL_METHODS)),
     params:
         noise=lambda wildcards: wildcards.noise,
         series=PREVIEW,
@@ -187,8 +187,8 @@ rule plot_noise_power:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
         code=get_code("plot_noise_power"),
@@ -218,8 +218,8 @@ rule plot_task_transfer:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
         code=get_code("plot_task_transfer"),
@@ -256,8 +256,8 @@ rule plot_nodules:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
         methods=["noisy", *config["baselines"], *SHOWN_METHODS],

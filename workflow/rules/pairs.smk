@@ -33,8 +33,8 @@ rule match_target:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="1h",
+        mem_mb=get_memory("match_target"),
+        runtime=get_matching_minutes,
     params:
         series=lambda wildcards: wildcards.series,
         names=get_target_names,
@@ -64,8 +64,8 @@ rule add_noise:
         "../../environment.yml"
     threads: get_noise_threads
     resources:
-        mem_mb=1000,
-        runtime="1h",  # projections take a core about a second a slice
+        mem_mb=get_memory("add_noise"),
+        runtime=get_noise_minutes,
     params:
         model=get_model_of_noise,
         settings=get_noise_settings,
@@ -94,8 +94,8 @@ rule extract_patches:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="15m",
+        mem_mb=get_memory("extract_patches"),
+        runtime=get_minutes("extract_patches", count=None),
     params:
         settings=canonical_json(config["patches"]),
         split=SPLIT,

@@ -21,8 +21,8 @@ rule locate_nodules:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime="5m",
+        mem_mb=get_memory("locate_nodules"),
+        runtime=get_minutes("locate_nodules"),
     params:
         layout=get_layout,
         code=get_code("locate_nodules"),
@@ -48,8 +48,8 @@ rule make_detection_task:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="30m",
+        mem_mb=get_memory("make_detection_task"),
+        runtime=get_minutes("make_detection_task", count=None),
     params:
         clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
         layout=get_layout,
@@ -81,8 +81,8 @@ rule measure_physics:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime="30m",
+        mem_mb=get_memory("measure_physics"),
+        runtime=get_minutes("measure_physics", count=None),
     params:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,

@@ -57,8 +57,8 @@ rule build_report:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime="30m",
+        mem_mb=get_memory("build_report"),
+        runtime=get_minutes("build_report", count=len(config["noise"]) * len(REPORT_METHODS)),
     params:
         noises=list(config["noise"]),
         methods=REPORT_METHODS,

@@ -31,8 +31,8 @@ rule train_network:
         "../../environment.yml"
     threads: config["train"]["threads"]
     resources:
-        mem_mb=lambda wildcards, threads: 2000 + 1000 * threads,
-        runtime="4h",
+        mem_mb=get_memory("train_network"),
+        runtime=get_training_minutes,
     params:
         noise=lambda wildcards: wildcards.noise,
         network=lambda wildcards: wildcards.network,
@@ -67,8 +67,8 @@ rule tune_baseline:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=1500,
-        runtime="1h",
+        mem_mb=get_memory("tune_baseline"),
+        runtime=get_tuning_minutes,
     params:
         baseline=lambda wildcards: wildcards.baseline,
         grid=lambda wildcards: canonical_json(config["baselines"][wildcards.baseline]),
