@@ -24,6 +24,7 @@ rule fetch_series:
     wildcard_constraints:
         dataset=one_of(TO_FETCH),
     priority: 50  # the trainings wait for it
+    localrule: True  # compute nodes of a cluster often have no network
     conda:
         "../../environment.yml"
     threads: 1
