@@ -167,7 +167,7 @@ def train_network(
         stream=names["variant"] if training["init"] == "independent" else "",
     )
     digest = patch_set.digest()
-    resumed = load_state(checkpoint, digest)
+    resumed = load_state(checkpoint, digest, trainer.state)
     if resumed:
         logger.info("Going on from the checkpoint at step %d.", resumed.step)
         trainer.resume(resumed)

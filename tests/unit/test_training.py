@@ -220,7 +220,7 @@ def test_checkpoint_of_other_data_is_not_used(data):
     state = TrainingState(np.zeros(3, np.float32), {})
     (data / "other").mkdir()
     save_state(data / "other" / "checkpoint.npz", state, "other data")
-    assert load_state(data / "other" / "checkpoint.npz", "these data") is None
+    assert load_state(data / "other" / "checkpoint.npz", "these data", state) is None
     assert train(data, "other")["weights"].read_bytes() == whole["weights"].read_bytes()
 
 

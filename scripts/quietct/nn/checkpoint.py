@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
-import zipfile
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -20,6 +20,10 @@ from quietct.nn.network import Network
 from quietct.nn.training import TrainingState
 
 NORMALISATION = ("shift_hu", "scale_hu")
+OPTIMISER, SNAPSHOT = "optimiser_", "snapshot_"  # begin the names of arrays in a checkpoint
+DIGEST = "network_sha256"  # in a description; files of the first versions have none
+
+logger = logging.getLogger(__name__)
 
 
 def save_state(path: str | Path, state: TrainingState, key: str) -> None:
@@ -32,44 +36,79 @@ def save_state(path: str | Path, state: TrainingState, key: str) -> None:
     key : str
         Names the data and code that the training depends on; `load_state` refuses another one.
     """
-    facts = {"key": key, "step": state.step, "epoch_loss": state.epoch_loss, "history": state.history}
-    arrays = {f"optimiser_{name}": array for name, array in state.optimiser.items()}
-    arrays |= {f"snapshot_{epoch}": image for epoch, image in state.snapshots.items()}
+    facts = json.dumps({"key": key, "step": state.step, "epoch_loss": state.epoch_loss, "history": state.history})
+    arrays = {"parameters": state.parameters}
+    arrays |= {f"{OPTIMISER}{name}": array for name, array in state.optimiser.items()}
+    arrays |= {f"{SNAPSHOT}{epoch}": image for epoch, image in state.snapshots.items()}
     with written_whole(path) as partial:
-        np.savez(
-            partial,
-            allow_pickle=False,
-            facts=np.array(json.dumps(facts)),
-            parameters=state.parameters,
-            **arrays,
-        )
+        np.savez(partial, allow_pickle=False, facts=np.array(facts), sha256=np.array(_digest(facts, arrays)), **arrays)
 
 
-def load_state(path: str | Path, key: str) -> TrainingState | None:
-    """Read a checkpoint; None if there is none, or if it belongs to other data.
+def load_state(path: str | Path, key: str, like: TrainingState) -> TrainingState | None:
+    """Read a checkpoint; None if there is none that this training can go on from, with a warning that says why.
+
+    Nothing is lost by that but time: the training starts anew and ends with the same bytes.
+
+    Parameters
+    ----------
+    path : path
+    key : str
+        As it was given to `save_state`.
+    like : TrainingState
+        Of a training that has not begun. What is read has parameters and optimiser arrays of the same names, shapes
+        and types.
 
     Raises
     ------
     UserError
-        If it is damaged.
+        If the system does not let it be read.
     """
     try:
         with np.load(path, allow_pickle=False) as archive:
-            facts = json.loads(str(archive["facts"]))
-            if facts["key"] != key:
-                return None
-            return TrainingState(
-                archive["parameters"],
-                {name[10:]: archive[name] for name in archive.files if name.startswith("optimiser_")},
-                facts["step"],
-                facts["epoch_loss"],
-                facts["history"],
-                {int(name[9:]): archive[name] for name in archive.files if name.startswith("snapshot_")},
-            )
+            arrays = {name: archive[name] for name in archive.files}
+        text, digest = str(arrays.pop("facts")), str(arrays.pop("sha256"))
+        if digest != _digest(text, arrays):
+            raise ValueError("another digest")
+        facts = json.loads(text)
+        if facts["key"] != key:
+            logger.warning("The checkpoint %s is of other data: the training starts anew.", path)
+            return None
+        state = TrainingState(
+            arrays["parameters"],
+            {name.removeprefix(OPTIMISER): arrays[name] for name in arrays if name.startswith(OPTIMISER)},
+            facts["step"],
+            facts["epoch_loss"],
+            facts["history"],
+            {int(name.removeprefix(SNAPSHOT)): arrays[name] for name in arrays if name.startswith(SNAPSHOT)},
+        )
+        _check_like(state, like)
     except FileNotFoundError:
         return None
-    except (KeyError, ValueError, TypeError, EOFError, zipfile.BadZipFile):
-        raise UserError(f"The checkpoint {path} is damaged: delete it, and the training starts anew.") from None
+    except Exception as error:  # whatever is not ours, or damaged, can raise almost anything
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"The checkpoint {path} cannot be read ({error.strerror}): delete it.") from None
+        logger.warning("The checkpoint %s is damaged or of another network: the training starts anew.", path)
+        return None
+    return state
+
+
+def _digest(facts: str, arrays: Mapping[str, np.ndarray]) -> str:
+    """Give the SHA-256 of a checkpoint: its facts, and names, types, shapes and bytes of its arrays."""
+    sha256 = hashlib.sha256(facts.encode())
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        sha256.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        sha256.update(array.tobytes())
+    return sha256.hexdigest()
+
+
+def _check_like(state: TrainingState, like: TrainingState) -> None:
+    wanted = {"": like.parameters, **like.optimiser}
+    found = {"": state.parameters, **state.optimiser}
+    if wanted.keys() != found.keys():
+        raise ValueError("another optimiser")
+    if any(found[name].shape != wanted[name].shape or found[name].dtype != wanted[name].dtype for name in wanted):
+        raise ValueError("another network")
 
 
 def save_network(path: str | Path, network: Network, description: dict[str, Any]) -> None:
@@ -81,12 +120,14 @@ def save_network(path: str | Path, network: Network, description: dict[str, Any]
         A .npz file: float32 arrays `layer<k>_weights` and `layer<k>_bias`, and the JSON text `description`.
     network : Network
     description : dict
-        Facts in JSON types, with `normalisation` {'shift_hu', 'scale_hu'}; the architecture is added.
+        Facts in JSON types, with `normalisation` {'shift_hu', 'scale_hu'}; the architecture and a digest are added.
     """
     arrays = {}
     for k, (weights, bias) in enumerate(network.layers, start=1):
         arrays[f"layer{k}_weights"], arrays[f"layer{k}_bias"] = weights, bias
-    text = json.dumps({"architecture": network.architecture.to_config(), **description}, sort_keys=True)
+    facts = {"architecture": network.architecture.to_config(), **description}
+    facts[DIGEST] = network_digest(network, description)
+    text = json.dumps(facts, sort_keys=True)
     with written_whole(path) as partial:
         np.savez(partial, allow_pickle=False, description=np.array(text), **arrays)
 
@@ -109,6 +150,8 @@ def load_network(path: str | Path) -> tuple[Network, dict[str, Any]]:
                     _copy(archive[f"layer{k}_weights"], weights)
                     _copy(archive[f"layer{k}_bias"], bias)
                 _check_normalisation(description["normalisation"])
+                if description.get(DIGEST, found := network_digest(network, description)) != found:
+                    raise ValueError("another digest")
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except Exception as error:  # whatever is not ours, or damaged, can raise almost anything
