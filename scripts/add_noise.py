@@ -6,7 +6,7 @@ from quietct.ct.noise import add_noise
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         params = snakemake.params
         add_noise(
             snakemake.input.volume,

@@ -7,7 +7,7 @@ from quietct.report.build import build_report
 from quietct.report.slices import Volumes
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         files, params = snakemake.input, snakemake.params
         build_report(
             snakemake.output.report,

@@ -4,7 +4,7 @@ from quietct.ct.calibration import calibrate_noise
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         calibrate_noise(
             snakemake.input.volumes,
             snakemake.input.infos,

@@ -4,7 +4,7 @@ from quietct.evaluation.comparison import compare_methods
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         compare_methods(
             snakemake.input.metrics,
             snakemake.output.comparison,

@@ -4,7 +4,7 @@ from quietct.ct.dicom.convert import convert_series
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         convert_series(
             snakemake.input.dicom,
             snakemake.output.volume,

@@ -4,7 +4,7 @@ from quietct.denoise_dicom import denoise_dicom
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         denoise_dicom(
             snakemake.input.weights,
             snakemake.input.dicom,

@@ -4,5 +4,5 @@ from quietct.denoising import denoise_series
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         denoise_series(snakemake.input.model, snakemake.input.noisy, snakemake.output.volume)

@@ -4,7 +4,7 @@ from quietct.export import export_weights
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         export_weights(
             snakemake.input.weights,
             snakemake.input.summary,

@@ -6,7 +6,7 @@ from quietct.ct.patches import extract_patches
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         extract_patches(
             snakemake.input.clean,
             snakemake.input.noisy,

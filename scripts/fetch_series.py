@@ -6,7 +6,7 @@ from quietct.ct.sources import fetch_series
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         fetch_series(
             snakemake.params.source,
             snakemake.params.location,

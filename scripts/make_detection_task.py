@@ -6,7 +6,7 @@ from quietct.ct.detection import make_detection_task
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         make_detection_task(
             snakemake.input.info,
             snakemake.output.volume,

@@ -4,7 +4,7 @@ from quietct.ct.matching import match_target
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         match_target(
             snakemake.input.scan,
             snakemake.input.scan_info,

@@ -6,7 +6,7 @@ from quietct.evaluation.physics import measure_physics
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         measure_physics(
             snakemake.input.target,
             snakemake.input.info,

@@ -6,7 +6,7 @@ from quietct.evaluation.quality import measure_quality
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         measure_quality(
             snakemake.input.clean,
             snakemake.input.info,

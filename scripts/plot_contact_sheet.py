@@ -6,7 +6,7 @@ from quietct.figures.contact_sheet import Zoom, plot_contact_sheet
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         plot_contact_sheet(
             snakemake.input.clean,
             snakemake.input.info,

@@ -4,7 +4,7 @@ from quietct.figures.plots import plot_cost_curves
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         plot_cost_curves(
             snakemake.input.histories,
             snakemake.params.variants,

@@ -4,7 +4,7 @@ from quietct.figures.differences import plot_differences
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         plot_differences(
             snakemake.input.comparison,
             snakemake.output.plot,

@@ -4,7 +4,7 @@ from quietct.figures.nodules import plot_nodules
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         plot_nodules(
             snakemake.input.measures,
             snakemake.input.targets,

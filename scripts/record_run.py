@@ -6,5 +6,5 @@ from quietct.logs import logged
 from quietct.record import record_run
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         record_run(snakemake.output.record, snakemake.params.config, json.loads(snakemake.params.left_out))

@@ -6,7 +6,7 @@ from quietct.figures.gif import render_scroll_gif
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         render_scroll_gif(
             snakemake.input.clean,
             snakemake.input.info,

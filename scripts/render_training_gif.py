@@ -4,7 +4,7 @@ from quietct.figures.gif import render_training_gif
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         render_training_gif(
             snakemake.input.snapshots,
             snakemake.output.gif,

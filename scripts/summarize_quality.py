@@ -4,5 +4,5 @@ from quietct.evaluation.summary import summarize_quality
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         summarize_quality(snakemake.input.metrics, snakemake.output.summary, snakemake.input.physics)

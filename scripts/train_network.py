@@ -6,7 +6,7 @@ from quietct.logs import logged
 from quietct.training_job import train_network
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         train_network(
             snakemake.input.patches,
             snakemake.input.preview_noisy,

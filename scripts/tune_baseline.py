@@ -6,7 +6,7 @@ from quietct.evaluation.tuning import tune_baseline
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         tune_baseline(
             snakemake.input.clean,
             snakemake.input.noisy,

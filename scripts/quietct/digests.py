@@ -15,7 +15,7 @@ from pathlib import Path
 PACKAGE = "quietct"
 
 # They say how a script starts, ends and puts its files in place, never what is in the files.
-NO_INFLUENCE = frozenset(f"{PACKAGE}/{name}.py" for name in ("__init__", "errors", "files", "logs"))
+NO_INFLUENCE = frozenset(f"{PACKAGE}/{name}.py" for name in ("__init__", "errors", "files", "logs", "orphans"))
 
 
 def code_files(script: str | Path) -> list[Path]:

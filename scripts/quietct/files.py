@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import glob
 import os
+import platform
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from quietct.errors import UserError
+from quietct.orphans import is_running
 
 
 @contextmanager
@@ -32,30 +34,57 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     UserError
-        If the disk fills up while the block writes.
+        If the disk fills up while the block writes, or the folder is read-only.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    # Numbers of processes count on one machine, and a folder may be shared by several.
+    begin = f".{target.stem}.part-{platform.node()}-"
     # The suffix stays the same, because writers such as np.save choose a format by it.
-    partial = target.with_name(f".{target.stem}.part-{os.getpid()}{target.suffix}")
-    _remove(partial)  # of a killed process that had the same number
-    for rest in target.parent.glob(f".{glob.escape(target.stem)}.part-*{glob.escape(target.suffix)}"):
-        number = rest.name.removeprefix(f".{target.stem}.part-").removesuffix(target.suffix)
-        if number.isdecimal() and not _is_running(int(number)):
-            _remove(rest)  # of a killed process with another number
+    partial = target.with_name(f"{begin}{os.getpid()}{target.suffix}")
+    with _refusals_named(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _remove(partial)  # of a killed process that had the same number
+        for rest in target.parent.glob(f"{glob.escape(begin)}*{glob.escape(target.suffix)}"):
+            number = rest.name.removeprefix(begin).removesuffix(target.suffix)
+            if number.isdecimal() and not is_running(int(number)):
+                _remove(rest)  # of a killed process with another number
     try:
-        yield partial
+        with _refusals_named(target):
+            yield partial
+            _put_in_place(partial, target)
+    finally:
+        _remove(partial)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    for _ in range(10):
         if target.is_dir() and partial.exists():
-            shutil.rmtree(target)
-        os.replace(partial, target)
+            shutil.rmtree(target, ignore_errors=True)
+        try:
+            os.replace(partial, target)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            # Another process has just put its own folder there: the last one counts, as with files.
+    os.replace(partial, target)
+
+
+@contextmanager
+def _refusals_named(target: Path) -> Iterator[None]:
+    """Turn a full disk and a read-only folder into a sentence that names what could not be written."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"The disk is full: {target} could not be written. Free some space and start again."
             ) from error
+        if error.errno == errno.EROFS:
+            raise UserError(
+                f"{target} could not be written, for its folder is read-only. Make it writable and start again."
+            ) from error
         raise
-    finally:
-        _remove(partial)
 
 
 def _remove(path: Path) -> None:
@@ -63,16 +92,3 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    """Whether a process with this number exists; where that can't be asked without harm, it counts as running."""
-    if os.name != "posix":
-        return True
-    try:
-        os.kill(process, 0)  # sends nothing
-    except ProcessLookupError:
-        return False
-    except (OSError, OverflowError):
-        pass
-    return True

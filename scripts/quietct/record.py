@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import subprocess
@@ -31,6 +32,8 @@ PACKAGES = (
     "pillow",
     "snakemake",
 )
+
+logger = logging.getLogger(__name__)
 
 
 def record_run(record_path: str | Path, config: str, left_out: Mapping[str, str] | None = None) -> None:
@@ -62,6 +65,7 @@ def record_run(record_path: str | Path, config: str, left_out: Mapping[str, str]
     }
     with written_whole(record_path) as partial:
         partial.write_text(yaml.safe_dump(record, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    logger.info("quietct %s, commit %s, Python %s", record["quietct"], record["commit"], record["python"])
 
 
 def package_versions() -> dict[str, str | None]:

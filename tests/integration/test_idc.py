@@ -305,8 +305,9 @@ def test_a_series_that_is_nowhere_named_is_refused(fetch, moto):
 PROGRAM = f"""
 import sys
 from quietct.ct.sources import fetch_series
+from types import SimpleNamespace
 from quietct.logs import logged
-with logged(sys.argv[2] + "/log"):
+with logged(SimpleNamespace(log=[sys.argv[2] + "/log"], rule="fetch_series", wildcards={{}}, threads=1)):
     fetch_series("idc", None, sys.argv[2] + "/dicom/{UID}", series_instance_uid="{UID}", expected={ROW!r},
                  downloads=sys.argv[2] + "/downloads", endpoint=sys.argv[1])
 """

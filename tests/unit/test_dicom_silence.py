@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from types import SimpleNamespace
 
 import pytest
 from dicom_files import write_series
@@ -26,7 +27,7 @@ def test_no_value_of_a_header_is_quoted_in_a_log(tmp_path, keyword):
     folder = write_series(tmp_path / "d", (0.0, 3.0), **{keyword: text})
     for path in folder.iterdir():
         spoil(path, str(text).encode(), SECRET[: len(str(text))])
-    with logged(tmp_path / "log"):
+    with logged(SimpleNamespace(log=[tmp_path / "log"], rule="convert_series", wildcards={}, threads=1)):
         convert_series(folder, tmp_path / "v.npy", tmp_path / "v.json")
     logging.captureWarnings(False)
     log = (tmp_path / "log").read_text()

@@ -1,7 +1,8 @@
 import errno
 import os
-import shutil
+import platform
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -82,13 +83,15 @@ def test_the_rest_of_a_killed_process_is_in_nobodys_way(tmp_path):
 def test_the_rest_of_any_killed_process_is_swept_and_that_of_a_running_one_is_not(tmp_path):
     ended = subprocess.Popen(["true"])
     ended.wait()
-    killed, running = (tmp_path / f".a.part-{number}.npz" for number in (ended.pid, os.getppid()))
-    killed.write_text("half")
-    running.write_text("half")
+    here, elsewhere = platform.node(), "another-machine"
+    killed, running = (tmp_path / f".a.part-{here}-{number}.npz" for number in (ended.pid, os.getppid()))
+    unknown = tmp_path / f".a.part-{elsewhere}-{ended.pid}.npz"  # of a machine that shares the folder
+    for path in (killed, running, unknown):
+        path.write_text("half")
     (tmp_path / ".a.part-of mine.npz").write_text("other")
     with written_whole(tmp_path / "a.npz") as partial:
         partial.write_text("whole")
-    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", ".a.part-of mine.npz", running.name}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.npz", ".a.part-of mine.npz", running.name, unknown.name}
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -98,24 +101,36 @@ def test_a_full_disk_ends_in_a_sentence(tmp_path, number):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_read_only_folder_ends_in_a_sentence(small_disk):
+    (small_disk / "a").mkdir()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    for name in ("a/f", "new/f"):
+        with pytest.raises(UserError, match=rf"{name} could not be written, for its folder is read-only\. .*\.$"):
+            write_half(small_disk / name, ZeroDivisionError())
+
+
+TWO_WRITERS = """
+import sys
+from quietct.files import written_whole
+for k in range(200):
+    with written_whole(sys.argv[1]) as partial:
+        partial.mkdir()
+        for name in "ab":
+            (partial / name).write_text(sys.argv[2])
+"""
+
+
+def test_a_folder_that_two_processes_write_at_a_time_is_whole_and_of_one_of_them(tmp_path):
+    writers = [subprocess.Popen([sys.executable, "-c", TWO_WRITERS, tmp_path / "d", name]) for name in ("1", "2")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
+    first, second = ((tmp_path / "d" / name).read_text() for name in "ab")
+    assert first == second
+
+
 def test_other_errors_of_the_system_are_not_hidden(tmp_path):
     with pytest.raises(PermissionError), written_whole(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "no")
-
-
-@pytest.fixture
-def small_disk(tmp_path):
-    """A real file system of 1 MB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount, umount = shutil.which("mount"), shutil.which("umount")
-    if not mount or not umount:
-        pytest.skip("mount is missing")
-    command = [mount, "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("mounting a small disk needs root rights")
-    yield place
-    subprocess.run([umount, str(place)], check=True)
 
 
 def test_a_disk_that_is_really_full_ends_in_a_sentence(small_disk):

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from small_training import NETWORK, TRAINING
+from small_training import BOTH, FILES, NETWORK, TRAINING, train, write_data
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from quietct.ct.volume import NO_VALUE, new_volume
@@ -27,49 +27,13 @@ from quietct.nn.inference import TiledInference
 from quietct.nn.network import Architecture, Network
 from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
-from quietct.training_job import PatchSet, train_network
-
-BOTH = {
-    "gradient_noise": {"mode": "relative", "ratio": 0.3, "gamma": 0.55},
-    "dilation": {"p": 0.05, "d": 0.07},
-}
+from quietct.training_job import PatchSet
 
 
 @pytest.fixture
 def data(tmp_path):
     """Noisy stripes: two patch files and a preview slice."""
-    rng = np.random.default_rng(5)
-    stripes = 200 * np.sign(np.sin(np.arange(24) / 3)) * np.ones((24, 1))
-    for name, count in (("a", 7), ("b", 6)):
-        with new_volume(tmp_path / f"{name}.npy", (count, 2, 24, 24)) as patches:
-            patches[:, 1] = stripes
-            patches[:, 0] = stripes + rng.normal(0, 80, (count, 24, 24))
-    for name, noise in (("clean", 0), ("noisy", 80)):
-        with new_volume(tmp_path / f"{name}.npy", (3, 24, 24)) as volume:
-            volume[...] = stripes + rng.normal(0, noise, (3, 24, 24))
-    return tmp_path
-
-
-def train(data, out="out", **changes):
-    keywords = {
-        "patches": [data / "a.npy", data / "b.npy"],
-        "preview_noisy": data / "noisy.npy",
-        "preview_clean": data / "clean.npy",
-        "preview_slice": None,
-        "checkpoint": data / out / "checkpoint.npz",
-        "names": {"noise": "some", "network": "small", "variant": "sgd"},
-        "seed": 1,
-        "architecture": NETWORK,
-        "variant": {},
-        "training": TRAINING,
-        "window_hu": (-500, 500),
-    } | changes
-    outputs = {name: data / out / f"{name}{suffix}" for name, suffix in FILES.items()}
-    train_network(**keywords, **outputs)
-    return outputs
-
-
-FILES = {"weights": ".npz", "history": ".tsv", "snapshots": ".npz"}
+    return write_data(tmp_path)
 
 
 def read_history(outputs):

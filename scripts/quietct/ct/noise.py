@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,7 @@ from tqdm import tqdm
 from quietct.ct.dose_reduction import reduced_dose
 from quietct.ct.volume import new_volume, open_volume, to_int16
 from quietct.errors import UserError
+from quietct.orphans import end_with
 
 logger = logging.getLogger(__name__)
 
@@ -184,7 +186,7 @@ def noisy_slices(noise: NoisySlice, volume_path: str | Path, slices: int, thread
         return
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     try:
-        with ProcessPoolExecutor(min(threads, slices), context) as pool:
+        with ProcessPoolExecutor(min(threads, slices), context, end_with, (os.getpid(),)) as pool:
             yield from pool.map(task, range(slices))
     except BrokenProcessPool:
         raise UserError(
