@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageDraw
 
 from quietct.ct.volume import NO_VALUE
-from quietct.report.facts import duration, series_facts, stages
+from quietct.report.facts import duration, series_facts, stage_rows
 from quietct.report.pictures import load_film, load_films, load_plot, plot_kind
 from quietct.report.slices import Volumes, embed_slices, encode_hu, shown_slices, size_of
 
@@ -168,7 +168,7 @@ def test_times_are_written_for_people(seconds, text):
     assert duration(seconds) == text
 
 
-def test_stages_add_up_jobs_and_survive_damaged_files(tmp_path):
+def test_stages_are_written_for_people(tmp_path):
     for name, text in {
         "train/mild/a.tsv": "s\tmax_rss\n10\t100\n",
         "train/mild/b.tsv": "s\tmax_rss\n20\t300.4\n",
@@ -177,10 +177,10 @@ def test_stages_add_up_jobs_and_survive_damaged_files(tmp_path):
     }.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
-    train, fetch = stages(tmp_path)
+    train, fetch = stage_rows(tmp_path)
     assert train[:5] == ("train", 2, "30.0 s", "20.0 s", "300")
     assert fetch[:5] == ("fetch", 1, "1.0 s", "1.0 s", "—")
-    assert stages(tmp_path / "none") == []
+    assert stage_rows(tmp_path / "none") == []
 
 
 def test_series_are_described_without_anything_that_tells_who(tmp_path):

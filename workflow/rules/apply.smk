@@ -51,6 +51,8 @@ rule export_weights:
         weights="<results>/weights/{noise}-{method}.npz",
     log:
         "<logs>/export_weights/{noise}-{method}.log",
+    benchmark:
+        "<benchmarks>/export_weights/{noise}-{method}.tsv"
     wildcard_constraints:
         method=one_of(TRAINED_METHODS),
     conda:

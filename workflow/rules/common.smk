@@ -1,9 +1,11 @@
 """
-Where files are looked for, and how a mistake of the user ends. Holds no rule and needs no config.
+Where files are looked for, and how mistakes and faults end. Holds no rule and needs no config.
 """
 
+import logging
+import os
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents[1]
@@ -12,6 +14,10 @@ REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).p
 sys.path.append(str(REPOSITORY.joinpath("scripts")))
 
 from quietct.errors import UserError
+from quietct.failures import Failures
+from quietct.folder_lock import check_writable, remove_dead_lock
+from quietct.orphans import STARTED_BY
+from quietct.stages import write_stages
 
 
 @contextmanager
@@ -21,6 +27,17 @@ def one_sentence():
         yield
     except UserError as error:
         sys.exit(f"Error: {error}")
+
+
+os.environ[STARTED_BY] = str(os.getpid())  # so that scripts can tell that it is dead
+FAILURES = Failures()
+if workflow.is_main_process:
+    logging.raiseExceptions = False  # on a full disk, logging would bury the screen under tracebacks of its own
+    logger.addFilter(FAILURES)
+    with one_sentence():
+        check_writable(Path(".snakemake"))
+    if remove_dead_lock(Path(".snakemake")):
+        logger.info("The last Snakemake in this folder was killed; its lock is removed.")
 
 
 def find_file(path):

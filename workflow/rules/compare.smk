@@ -29,6 +29,8 @@ rule compare_methods:
         verdict="<results>/verdict.json",
     log:
         "<logs>/compare_methods/comparison.log",
+    benchmark:
+        "<benchmarks>/compare_methods/comparison.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -56,6 +58,8 @@ rule plot_differences:
         ),
     log:
         "<logs>/plot_differences/{noise}.log",
+    benchmark:
+        "<benchmarks>/plot_differences/{noise}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -88,6 +92,8 @@ rule plot_slice_quality:
         ),
     log:
         "<logs>/plot_slice_quality/{noise}.log",
+    benchmark:
+        "<benchmarks>/plot_slice_quality/{noise}.tsv"
     conda:
         "../../environment.yml"
     threads: 1

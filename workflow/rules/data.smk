@@ -81,6 +81,8 @@ rule record_run:
         record="<results>/config.yaml",
     log:
         "<logs>/record_run/record.log",
+    benchmark:
+        "<benchmarks>/record_run/record.tsv"
     conda:
         "../../environment.yml"
     threads: 1

@@ -92,6 +92,8 @@ rule summarize_quality:
         ),
     log:
         "<logs>/summarize_quality/summary.log",
+    benchmark:
+        "<benchmarks>/summarize_quality/summary.tsv"
     conda:
         "../../environment.yml"
     threads: 1

@@ -29,6 +29,8 @@ rule render_training_gif:
         ),
     log:
         "<logs>/render_training_gif/{noise}/{network}-{variant}-seed{seed}.log",
+    benchmark:
+        "<benchmarks>/render_training_gif/{noise}/{network}-{variant}-seed{seed}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -67,6 +69,8 @@ rule render_scroll_gif:
         ),
     log:
         "<logs>/render_scroll_gif/{noise}/{method}-{series}.log",
+    benchmark:
+        "<benchmarks>/render_scroll_gif/{noise}/{method}-{series}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -106,6 +110,8 @@ rule plot_cost_curves:
         ),
     log:
         "<logs>/plot_cost_curves/{noise}/{network}.log",
+    benchmark:
+        "<benchmarks>/plot_cost_curves/{noise}/{network}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -143,6 +149,8 @@ rule plot_contact_sheet:
         ),
     log:
         "<logs>/plot_contact_sheet/{noise}.log",
+    benchmark:
+        "<benchmarks>/plot_contact_sheet/{noise}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -183,6 +191,8 @@ rule plot_noise_power:
         ),
     log:
         "<logs>/plot_noise_power/{noise}.log",
+    benchmark:
+        "<benchmarks>/plot_noise_power/{noise}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -214,6 +224,8 @@ rule plot_task_transfer:
         ),
     log:
         "<logs>/plot_task_transfer/{noise}.log",
+    benchmark:
+        "<benchmarks>/plot_task_transfer/{noise}.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -252,6 +264,8 @@ rule plot_nodules:
         ),
     log:
         "<logs>/plot_nodules/{noise}.log",
+    benchmark:
+        "<benchmarks>/plot_nodules/{noise}.tsv"
     conda:
         "../../environment.yml"
     threads: 1

@@ -17,6 +17,8 @@ rule locate_nodules:
         nodules="<results>/nodules/{series}.tsv",
     log:
         "<logs>/locate_nodules/{series}.log",
+    benchmark:
+        "<benchmarks>/locate_nodules/{series}.tsv"
     conda:
         "../../environment.yml"
     threads: 1

@@ -19,7 +19,7 @@ from quietct.figures.contact_sheet import difference_limit
 from quietct.figures.style import method_colour, method_label
 from quietct.files import written_whole
 from quietct.report.detection import detection_sentence
-from quietct.report.facts import machine_facts, series_facts, stages
+from quietct.report.facts import machine_facts, series_facts, stage_rows
 from quietct.report.page import render_page
 from quietct.report.pictures import film_size, load_films, load_plot
 from quietct.report.slices import HU_LOW, NO_VALUE_CODE, SliceView, Volumes, embed_slices
@@ -118,7 +118,7 @@ def build_report(
             "target_label": target_label,
             "series": series_facts(sheet, infos),
             "machine": machine_facts(facts),
-            "stages": stages(benchmarks),
+            "stages": stage_rows(benchmarks),
             "config_text": yaml.safe_dump(
                 config, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110
             ),

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
-
 from quietct.ct.volume import read_info
 from quietct.report.table import number
+from quietct.stages import read_stages
 
 LICENCES = {
     "phantom": "synthetic chest, computed by quietct; licence of the project (MIT)",
@@ -34,7 +33,7 @@ class SeriesFacts(NamedTuple):
     licence: str
 
 
-class Stage(NamedTuple):
+class StageRow(NamedTuple):
     """Time and memory of a rule's jobs: seconds in all and of the longest, and the most megabytes of one."""
 
     rule: str
@@ -78,32 +77,16 @@ def series_facts(sheet: Sequence[Mapping[str, Any]], infos: Mapping[str, str | P
     return facts
 
 
-def stages(benchmarks: str | Path) -> list[Stage]:
-    """Add up Snakemake's benchmark files by rule, the longest first; an empty list where there are none.
-
-    Parameters
-    ----------
-    benchmarks : path
-        Folder with `<rule>/**/*.tsv`, whose columns `s` and `max_rss` are seconds and MB.
-    """
-    rows = []
-    for path in sorted(Path(benchmarks).glob("*/**/*.tsv")):
-        try:
-            table = pd.read_csv(path, sep="\t")
-            seconds, memory = (pd.to_numeric(table[name], errors="coerce") for name in ("s", "max_rss"))
-        except (KeyError, ValueError, OSError):
-            continue  # of a killed job
-        rows.append((path.relative_to(benchmarks).parts[0], seconds.sum(), memory.max()))
-    table = pd.DataFrame(rows, columns=["rule", "s", "mb"])
-    found = table.groupby("rule").agg(jobs=("s", "size"), total=("s", "sum"), longest=("s", "max"), mb=("mb", "max"))
-    found = found.sort_values("total", ascending=False)
-    top = max(found["total"].max(), 1e-9) if len(found) else 1.0
+def stage_rows(benchmarks: str | Path) -> list[StageRow]:
+    """Write the cost of each stage for people, the longest first; see `quietct.stages.read_stages`."""
+    found = read_stages(benchmarks)
+    top = max((stage.total_s for stage in found), default=0.0) or 1.0
     return [
-        Stage(
-            str(row.Index), int(row.jobs), duration(row.total), duration(row.longest),
-            "—" if pd.isna(row.mb) else number(row.mb, 0), row.total / top,
+        StageRow(
+            stage.rule, stage.jobs, duration(stage.total_s), duration(stage.longest_s),
+            "—" if stage.peak_mb is None else number(stage.peak_mb, 0), stage.total_s / top,
         )
-        for row in found.itertuples()
+        for stage in found
     ]  # fmt: skip
 
 
