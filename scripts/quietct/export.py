@@ -47,7 +47,10 @@ def export_weights(weights: str | Path, summary_tsv: str | Path, exported: str |
         )
     quality = read_quality(summary_tsv, noise, method)
     save_network(exported, network, {**description, "quality": quality})
-    logger.info("%s on noise %s: %s", method, noise, quality)
+    denoised, noisy = quality["denoised"]["psnr_db"], quality["noisy"]["psnr_db"]
+    logger.info(
+        "%s on noise %s: PSNR %s dB, noisy %s dB (%d slices)", method, noise, denoised, noisy, quality["n_slices"]
+    )
 
 
 def read_quality(summary_tsv: str | Path, noise: str, method: str) -> dict[str, Any]:
