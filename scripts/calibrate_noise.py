@@ -1,5 +1,7 @@
 """Find a scanner's photons and kernel from repeat scans."""
 
+import json
+
 from quietct.ct.calibration import calibrate_noise
 from quietct.logs import logged
 
@@ -11,7 +13,5 @@ if __name__ == "__main__":
             snakemake.output.fit,
             snakemake.output.plot,
             calibration=snakemake.params.calibration,
-            electronic_noise=snakemake.params.electronic_noise,
-            bowtie_mm=snakemake.params.bowtie_mm,
-            views=snakemake.params.views,
+            **json.loads(snakemake.params.settings),
         )

@@ -1,5 +1,7 @@
 """Denoise one DICOM series with one trained network."""
 
+import json
+
 from quietct.denoise_dicom import denoise_dicom
 from quietct.logs import logged
 
@@ -9,10 +11,7 @@ if __name__ == "__main__":
             snakemake.input.weights,
             snakemake.input.dicom,
             snakemake.output.dicom,
-            series_instance_uid=snakemake.params.series_instance_uid,
-            acquisition_number=snakemake.params.acquisition_number,
-            n_slices=snakemake.params.n_slices,
-            unusable=snakemake.params.unusable,
+            **json.loads(snakemake.params.images),
             deidentify=snakemake.params.deidentify,
             threads=snakemake.threads,
         )

@@ -11,8 +11,6 @@ if __name__ == "__main__":
             snakemake.input.info,
             snakemake.output.volume,
             snakemake.output.info,
-            layout=snakemake.params.layout,
-            repeat=snakemake.params.repeat,
             clip_hu=snakemake.params.clip_hu,
             **json.loads(snakemake.params.task),
         )

@@ -18,7 +18,7 @@ if __name__ == "__main__":
             series=snakemake.params.series,
             window_hu=snakemake.params.window_hu,
             slice_index=snakemake.params.slice,
-            zoom=Zoom(snakemake.params.zoom_row, snakemake.params.zoom_column, snakemake.params.zoom_size),
+            zoom=Zoom(**json.loads(snakemake.params.zoom)),
             split=json.loads(snakemake.params.split),
             target_label=snakemake.params.target_label,
         )

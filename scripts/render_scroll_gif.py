@@ -17,8 +17,7 @@ if __name__ == "__main__":
             noise=snakemake.params.noise,
             series=snakemake.params.series,
             window_hu=snakemake.params.window_hu,
-            frame_ms=snakemake.params.frame_ms,
-            size_px=snakemake.params.size_px,
+            **json.loads(snakemake.params.settings),
             target_label=snakemake.params.target_label,
             split=json.loads(snakemake.params.split),
         )

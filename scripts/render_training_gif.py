@@ -1,5 +1,7 @@
 """Animate a network's output on the preview slice as the training goes on."""
 
+import json
+
 from quietct.figures.gif import render_training_gif
 from quietct.logs import logged
 
@@ -11,7 +13,6 @@ if __name__ == "__main__":
             method=f"{snakemake.params.network}-{snakemake.params.variant}-seed{snakemake.params.seed}",
             noise=snakemake.params.noise,
             window_hu=snakemake.params.window_hu,
-            frame_ms=snakemake.params.frame_ms,
-            size_px=snakemake.params.size_px,
+            **json.loads(snakemake.params.settings),
             target_label=snakemake.params.target_label,
         )

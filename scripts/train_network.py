@@ -20,10 +20,14 @@ if __name__ == "__main__":
             seed=int(snakemake.params.seed),
             architecture=json.loads(snakemake.params.architecture),
             variant=json.loads(snakemake.params.rules),
-            training=json.loads(snakemake.params.training),
+            training={
+                **json.loads(snakemake.params.training),
+                "checkpoint_seconds": snakemake.params.checkpoint_seconds,
+            },
             window_hu=tuple(snakemake.params.window_hu),
             threads=snakemake.threads,
             preview_info=snakemake.input.preview_info,
             split=json.loads(snakemake.params.split),
             infos=snakemake.input.infos,
+            code=snakemake.params.code,
         )

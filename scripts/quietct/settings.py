@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -28,16 +27,6 @@ DOWNLOAD = {
 }
 
 UNCLIPPED = "needs scans with their own HU in bone and air; remove the key clip_to_window."
-
-
-def canonical_json(value: Any) -> str:
-    """Give the one JSON text of a value, with sorted keys, so that the order of keys in a config changes nothing."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-
-
-def digest_of(*parts: Any) -> str:
-    """Give a short digest (20 hexadecimal digits of SHA-256) of JSON values."""
-    return hashlib.sha256(canonical_json(parts).encode()).hexdigest()[:20]
 
 
 def check_schema(value: Any, schema: Mapping[str, Any], where: str) -> None:
@@ -228,7 +217,7 @@ def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any,
 
 
 def _short(value: Any) -> str:
-    text = canonical_json(value) if not isinstance(value, str) else repr(value)
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False) if not isinstance(value, str) else repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

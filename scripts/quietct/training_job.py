@@ -15,6 +15,7 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from quietct import __version__
+from quietct.canonical import digest_of
 from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import open_volume, preview_index, read_info, to_int16
 from quietct.errors import UserError
@@ -112,6 +113,7 @@ def train_network(
     preview_info: str | Path | None = None,
     split: Split | None = None,
     infos: Sequence[str | Path] | None = None,
+    code: str = "",
 ) -> None:
     """Train one network with one variant and one seed, and write weights, history and snapshots.
 
@@ -128,7 +130,8 @@ def train_network(
     weights, history, snapshots : path
         Outputs: .npz, .tsv, .npz.
     checkpoint : path
-        Where the state of an unfinished training lies.
+        Where the state of an unfinished training lies. It is gone on from if data, settings and code are still those
+        that it was begun with; `checkpoint_seconds` and `threads` may have changed.
     names : mapping
         {'noise', 'network', 'variant'}, written into the model.
     seed : int
@@ -144,6 +147,8 @@ def train_network(
         The config's `split`; with it the preview is a held-out slice.
     infos : sequence of path or None
         JSON of the training series. What it and the patches say of the training data is kept with the weights.
+    code : str
+        Digest of the code that trains, so that no training begins with one code and ends with another.
 
     Raises
     ------
@@ -151,6 +156,7 @@ def train_network(
         If patches differ in size, or there is no preview slice of that number.
     """
     training = {**training, "learning_rate": variant.get("learning_rate", training["learning_rate"])}
+    checkpoint_seconds = training.pop("checkpoint_seconds")  # says nothing of the weights
     normalisation = training["normalisation"]
     patch_set = PatchSet(patches, normalisation)
     network = Network(Architecture.from_config(architecture))
@@ -166,18 +172,20 @@ def train_network(
         threads=threads,
         stream=names["variant"] if training["init"] == "independent" else "",
     )
-    digest = patch_set.digest()
-    resumed = load_state(checkpoint, digest, trainer.state)
-    if resumed:
-        logger.info("Going on from the checkpoint at step %d.", resumed.step)
-        trainer.resume(resumed)
-
     clean_volume = open_volume(preview_clean)
     held_out = read_slices(test_slices, preview_info, split, len(clean_volume))
     k = preview_index(clean_volume, preview_slice, preview_clean, held_out)
     noisy_slice, clean_slice = open_volume(preview_noisy)[k], clean_volume[k]
     rows, columns = noisy_slice.shape
     frames = snapshot_epochs(trainer.epochs, training["snapshots"])
+
+    digest = patch_set.digest()
+    preview = [hashlib.sha256(image.tobytes()).hexdigest() for image in (noisy_slice, clean_slice)]
+    key = digest_of(digest, preview, dict(names), seed, architecture, variant, training, list(window_hu), code)
+    resumed = load_state(checkpoint, key, trainer.state)
+    if resumed:
+        logger.info("Going on from the checkpoint at step %d.", resumed.step)
+        trainer.resume(resumed)
 
     def observe(epoch: int) -> dict[str, float]:
         # Weights that are about to diverge can give anything: such an image has no PSNR.
@@ -191,7 +199,7 @@ def train_network(
         return {"validation_psnr_db": psnr}
 
     def save(state: TrainingState) -> None:
-        save_state(checkpoint, state, digest)
+        save_state(checkpoint, state, key)
 
     title = f"{names['network']} {names['variant']} seed {seed}"
     steps = trainer.epochs * trainer.steps_per_epoch
@@ -201,7 +209,7 @@ def train_network(
         tqdm(total=steps, initial=trainer.state.step, desc=title, disable=not sys.stderr.isatty(), leave=False) as bar,
     ):
         try:
-            trainer.run(observe, save, training["checkpoint_seconds"], bar.update)
+            trainer.run(observe, save, checkpoint_seconds, bar.update)
             diverged = None
         except TrainingDivergedError as error:
             diverged = str(error)

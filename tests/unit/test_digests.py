@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from quietct import digests
 from quietct.digests import NO_INFLUENCE, code_digest, code_files, folder_digest
 
 
@@ -28,18 +29,60 @@ def test_files_are_found_through_imports_also_inside_functions(scripts):
     assert files == ["quietct/a.py", "quietct/sub/__init__.py", "quietct/sub/b.py"]
 
 
+def digest_after(script, path, text):
+    path.write_text(text)
+    digests._read_module.cache_clear()
+    return code_digest(script)
+
+
 @pytest.mark.parametrize(
     ("name", "changes"),
-    [("quietct/a.py", True), ("quietct/sub/b.py", True), ("quietct/sub/unused.py", False), ("quietct/logs.py", False)],
+    [
+        ("run_it.py", True),
+        ("quietct/a.py", True),
+        ("quietct/sub/b.py", True),
+        ("quietct/sub/unused.py", False),
+        ("quietct/logs.py", False),
+    ],
 )
-def test_the_digest_changes_with_the_bytes_of_what_is_imported_only(scripts, name, changes):
-    from quietct import digests
+def test_the_digest_changes_with_the_script_and_what_it_imports_only(scripts, name, changes):
+    script = scripts / "run_it.py"
+    before = code_digest(script)
+    assert (digest_after(script, scripts / name, (scripts / name).read_text() + "x = 1\n") != before) is changes
 
-    before = code_digest(scripts / "run_it.py")
-    with (scripts / name).open("a") as file:
-        file.write("# edited\n")
-    digests._imported_files.cache_clear()
-    assert (code_digest(scripts / "run_it.py") != before) is changes
+
+CODE = '''"""A module."""
+import math
+
+class Shape:
+    """A shape."""
+
+    def area(self, a, b):
+        """Give the area."""
+        return {"unit": "mm", "area": a * b}  # in a dict
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changes"),
+    [
+        ("  # in a dict", "", False),
+        ("import math\n", "# about math\n\nimport math\n", False),
+        ("A module.", "Another module.", False),
+        ('    """A shape."""\n\n', "", False),
+        ('"""Give the area."""', '"""Give the area, in words."""', False),
+        ('{"unit": "mm", "area": a * b}', "{\n            'unit': 'mm',\n            'area': a * b,\n        }", False),
+        ("a * b", "b * a", True),
+        ('"mm"', '"cm"', True),
+        ("# in a dict", "# in a dict\n        # and more", False),
+        ("(self, a, b)", "(self, a, b=2)", True),
+    ],
+)
+def test_the_digest_changes_with_what_code_does_and_not_with_what_is_said_of_it(scripts, old, new, changes):
+    script, module = scripts / "run_it.py", scripts / "quietct/a.py"
+    before = digest_after(script, module, CODE)
+    assert CODE.count(old) == 1
+    assert (digest_after(script, module, CODE.replace(old, new)) != before) is changes
 
 
 def test_every_script_depends_on_the_modules_it_runs(repository):

@@ -8,9 +8,7 @@ from quietct.errors import UserError
 from quietct.methods import all_methods, base_variant, trained_methods
 from quietct.settings import (
     DOWNLOAD,
-    canonical_json,
     check_config,
-    digest_of,
     download_settings,
     load_yaml,
     schema_keys,
@@ -303,10 +301,3 @@ def test_methods_are_noisy_baselines_and_all_trainings(config):
     trained = ["small-sgd-seed1", "small-sgd-seed7", "small-dilated-seed1", "small-dilated-seed7"]
     assert trained_methods(config) == trained
     assert all_methods(config) == ["noisy", "tv", *trained]
-
-
-def test_the_order_of_keys_changes_neither_json_nor_digest():
-    one, other = {"a": 1, "b": {"c": [1, 2], "d": 0.5}}, {"b": {"d": 0.5, "c": [1, 2]}, "a": 1}
-    assert canonical_json(one) == canonical_json(other) == '{"a":1,"b":{"c":[1,2],"d":0.5}}'
-    assert digest_of(one) == digest_of(other)
-    assert digest_of(one) != digest_of({**one, "a": 2})

@@ -125,7 +125,7 @@ def test_an_edited_module_reruns_the_rules_that_import_it(finished, snakemake, r
     assert "Nothing to be done" in planned().text
     package = repository_copy / "scripts/quietct"
     original = (package / "nn/training.py").read_text()
-    (package / "nn/training.py").write_text(original + "# edited\n")
+    (package / "nn/training.py").write_text(original + "EDITED = True\n")
     jobs = planned().jobs
     assert jobs["train_network"] == 2
     assert "extract_patches" not in jobs
@@ -133,9 +133,9 @@ def test_an_edited_module_reruns_the_rules_that_import_it(finished, snakemake, r
     (package / "nn/training.py").write_text(original)
     os.utime(package / "figures/plots.py")
     assert "Nothing to be done" in planned().text
-    (package / "logs.py").write_text((package / "logs.py").read_text() + "# edited\n")
+    (package / "logs.py").write_text((package / "logs.py").read_text() + "EDITED = True\n")
     assert "Nothing to be done" in planned().text
-    (package / "figures/plots.py").write_text((package / "figures/plots.py").read_text() + "# edited\n")
+    (package / "figures/plots.py").write_text((package / "figures/plots.py").read_text() + "EDITED = True\n")
     jobs = planned().jobs
     assert jobs["plot_cost_curves"] == 1
     assert "train_network" not in jobs
@@ -154,7 +154,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(folder, snakem
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: list((folder / "results/tiny").glob("checkpoints/*.npz")), process)
+        wait_for(lambda: list((folder / "results/tiny").glob("checkpoints/*/*.npz")), process)
         time.sleep(0.2)
         jobs = [job for job in psutil.Process(process.pid).children(recursive=True) if runs_training(job)]
         assert jobs, "the training was over before it could be killed"
@@ -170,7 +170,7 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(folder, snakem
     assert outcome.status == 0, outcome.text
     log = (folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
     assert "Going on from the checkpoint" in log
-    assert not list((folder / "results/tiny/checkpoints").glob("*.npz"))
+    assert not list((folder / "results/tiny/checkpoints").glob("*/*.npz"))
     resumed = (folder / weights).read_bytes()
     history = (folder / weights).with_name("history.tsv").read_text()
     again = snakemake(folder, *words, "--forcerun", "train_network")

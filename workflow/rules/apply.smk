@@ -31,10 +31,7 @@ rule denoise_dicom:
         mem_mb=get_memory("denoise_dicom"),
         runtime=get_denoising_minutes,
     params:
-        series_instance_uid=get_cell("series_instance_uid"),
-        acquisition_number=get_cell("acquisition_number"),
-        n_slices=get_cell("n_slices"),
-        unusable=get_unusable,
+        images=get_images,
         deidentify=config.get("deidentify_dicom", False),
         code=get_code("denoise_dicom"),
     message:

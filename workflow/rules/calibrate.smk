@@ -34,9 +34,7 @@ rule calibrate_noise:
         runtime=get_minutes("calibrate_noise", count=24),
     params:
         calibration=lambda wildcards: wildcards.calibration,
-        electronic_noise=get_calibration("electronic_noise", 0.0),
-        bowtie_mm=get_calibration("bowtie_mm"),
-        views=get_calibration("views", 360),
+        settings=get_calibration,
         code=get_code("calibrate_noise"),
     message:
         "Estimating the noise {wildcards.calibration} from repeats"

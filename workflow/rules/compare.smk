@@ -39,6 +39,8 @@ rule compare_methods:
         runtime=get_minutes("compare_methods", count=METHOD_SERIES),
     params:
         init=config["train"]["init"],
+        noises=list(config["noise"]),
+        methods=ALL_METHODS,
         code=get_code("compare_methods"),
     message:
         "Telling real differences from chance"
@@ -102,6 +104,7 @@ rule plot_slice_quality:
         runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
+        methods=ALL_METHODS,
         code=get_code("plot_slice_quality"),
     message:
         "Plotting every slice by all methods for noise {wildcards.noise}"

@@ -65,10 +65,7 @@ rule convert_series:
         runtime=get_minutes("convert_series", count=None),
     params:
         clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
-        series_instance_uid=get_cell("series_instance_uid"),
-        acquisition_number=get_cell("acquisition_number"),
-        n_slices=get_cell("n_slices"),
-        unusable=get_unusable,
+        images=get_images,
         code=get_code("convert_series"),
     message:
         "Converting {wildcards.series} to HU"

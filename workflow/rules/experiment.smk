@@ -4,10 +4,12 @@ The checked config and series sheet, and the functions that the rules ask for th
 
 import os
 import re
+from functools import cache
 
+from quietct.canonical import canonical_json, plain_numbers
 from quietct.digests import code_digest, folder_digest
 from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
-from quietct.settings import canonical_json, check_config, digest_of, download_settings, load_yaml
+from quietct.settings import check_config, download_settings, load_yaml
 from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of
 from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
 
@@ -43,6 +45,7 @@ with one_sentence():
     PREVIEW = preview_of(list(SERIES.values()), config["preview"]["series"], CONFIG_FILE)
     CALIBRATIONS = calibrations_of(config, list(SERIES.values()), CONFIG_FILE)
 
+config.update(plain_numbers(config))  # 3.0 is 3, and nothing runs again for it
 # The record of the run keeps the whole config and says what was left out of it.
 RECORDED_CONFIG = canonical_json(config)
 LEFT_OUT = {name: missing_sentence(name) for name in missing_baselines(config["baselines"])}
@@ -58,13 +61,18 @@ TO_FETCH = [name for name, row in DATASETS.items() if not (row["source"] in COLL
 UNUSABLE = config.get("unusable_dicom", "strict")
 DOWNLOAD = download_settings(config)
 
-TRAIN_SERIES = series_of(list(SERIES.values()), "train")
-TEST_SERIES = series_of(list(SERIES.values()), "test")
+# By name: the order of the rows changes no number.
+TRAIN_SERIES = sorted(series_of(list(SERIES.values()), "train"))
+TEST_SERIES = sorted(series_of(list(SERIES.values()), "test"))
 APPLY_SERIES = series_of(list(SERIES.values()), "apply")
 MATCHED_SERIES = [name for name, row in SERIES.items() if "target" in row]
 ADDED_NOISES = [name for name, noise in config["noise"].items() if noise["model"] != "measured"]
+# Of the keys of train: seeds and threads are given by themselves, and how often a checkpoint is written changes nothing.
+WITHOUT_INFLUENCE = ("seeds", "threads", "checkpoint_seconds")
 SPLIT = canonical_json(config.get("split"))
 ALL_METHODS = all_methods(config)
+# Snakemake compares inputs, and params too, as sets without order and names. So a rule that draws in the order of the
+# config has that order among its params, and settings that could trade their values are one JSON text.
 TRAINED_METHODS = trained_methods(config)
 # Pictures of all seeds would be many and look alike; the first seed stands for the others.
 SHOWN_METHODS = [method for method in TRAINED_METHODS if method.endswith(f"-seed{config['train']['seeds'][0]}")]
@@ -88,19 +96,26 @@ def one_of(names):
 
 
 def get_code(script):
-    """Digest of the package files that a script imports; Snakemake by itself does not see an edit there."""
-    return code_digest(REPOSITORY.joinpath("scripts", f"{script}.py"))
+    """Params function for a digest of a script's code; worked out for the jobs that are asked for, each script once."""
+    path = REPOSITORY.joinpath("scripts", f"{script}.py")
+    digest = cache(lambda: f"{path.name} {code_digest(path)}")  # the name is for who reads why a job runs again
+    return lambda wildcards: digest()
 
 
 def get_files(wildcards):
-    """The user's own folder or file that a series is read from, if it has one."""
+    """The user's own files that a series is read from: of a folder each one, for its date tells no edit inside."""
     row = DATASETS.get(wildcards.dataset, {})
-    return [find_file(row["location"])] if row.get("source") == "directory" else []
+    if row.get("source") != "directory":
+        return []
+    path = Path(find_file(row["location"]))
+    folder = path.parent if path.name.upper() == "DICOMDIR" else path
+    return sorted(str(file) for file in folder.rglob("*") if file.is_file()) or [str(path)]
 
 
-def get_location(wildcards, input):
-    """What the source understands by a location."""
-    return input[0] if input else DATASETS[wildcards.dataset].get("location")
+def get_location(wildcards, output):
+    """What the source understands by a location. Not compared with that of the last run: the files in it are."""
+    row = DATASETS[wildcards.dataset]
+    return find_file(row["location"]) if row["source"] == "directory" else row.get("location")
 
 
 def get_source(wildcards):
@@ -128,19 +143,15 @@ def get_dicom(wildcards):
     return f"<resources>/dicom/{dataset_of(SERIES[wildcards.series])}"
 
 
-def get_cell(column):
-    """Params function for a cell that says which images to convert; None where it is empty."""
-    return lambda wildcards: None if is_phantom(wildcards) else SERIES[wildcards.series].get(column)
-
-
-def get_unusable(wildcards):
-    """What becomes of unusable files; a phantom has none, so that the key reruns nothing there."""
-    return "strict" if is_phantom(wildcards) else UNUSABLE
-
-
-def is_phantom(wildcards):
-    """Whether a series was made as the sheet says, so that all of it is converted."""
-    return SERIES[wildcards.series]["source"] == "phantom"
+def get_images(wildcards):
+    """Which images of a series are used, as canonical JSON; a phantom was made as the sheet says, so that all are."""
+    row = SERIES[wildcards.series]
+    if row["source"] == "phantom":
+        row, unusable = {}, "strict"
+    else:
+        unusable = UNUSABLE
+    cells = {key: row.get(key) for key in ("series_instance_uid", "acquisition_number", "n_slices")}
+    return canonical_json({**cells, "unusable": unusable})
 
 
 def scan_of(series):
@@ -199,9 +210,10 @@ def get_layout(wildcards):
     return row.get("nodule_layout", 1) if row["source"] == "phantom" else None
 
 
-def get_repeat(wildcards):
-    """Number of the scan of the synthetic chest that a detection task belongs to."""
-    return SERIES[TASKS[wildcards.series]].get("repeat", 1)
+def get_task(wildcards):
+    """What is scanned for a detection task, as canonical JSON."""
+    repeat = SERIES[TASKS[wildcards.series]].get("repeat", 1)
+    return canonical_json({**config["detection"], "layout": get_layout(wildcards), "repeat": repeat})
 
 
 def get_info_of_task(wildcards):
@@ -257,6 +269,11 @@ def get_noise_settings(wildcards):
     return canonical_json({key: value for key, value in entry.items() if key != "model"})
 
 
+def get_noise_window(wildcards):
+    """The window, for noise whose strength depends on it."""
+    return config["window_hu"] if config["noise"][wildcards.noise].get("scale") == "grey" else None
+
+
 def get_noise_fit(wildcards):
     """The calibration that a noise is made with, if it has one."""
     name = config["noise"][wildcards.noise].get("calibration")
@@ -279,37 +296,34 @@ def get_repeats(wildcards):
     return CALIBRATIONS[wildcards.calibration]
 
 
-def get_calibration(key, default=None):
-    """Params function for a key of a calibration, by its name in the wildcards."""
-    return lambda wildcards: config["calibration"][wildcards.calibration].get(key, default)
+def get_calibration(wildcards):
+    """What a calibration is told of the scanner, as canonical JSON."""
+    entry = config["calibration"][wildcards.calibration]
+    return canonical_json({key: value for key, value in entry.items() if key != "series"})
 
 
-def get_training_settings():
-    """What all trainings share, as canonical JSON; seed and threads are given by themselves."""
-    return canonical_json({key: value for key, value in config["train"].items() if key not in ("seeds", "threads")})
+def get_training_settings(wildcards):
+    """What a training is told beside its data, network and rules, as canonical JSON; the rate is the variant's own."""
+    others = {key: value for key, value in config["train"].items() if key not in WITHOUT_INFLUENCE}
+    rate = config["variants"][wildcards.variant].get("learning_rate", config["train"]["learning_rate"])
+    return canonical_json({**others, "learning_rate": rate})
 
 
-def get_checkpoint(wildcards):
-    """Where a killed training is kept: the name is a digest of everything that its weights depend on."""
-    noise = config["noise"][wildcards.noise]
-    fit = noise.get("calibration")
-    shown = [*TRAIN_SERIES, PREVIEW, *CALIBRATIONS.get(fit, [])]
-    targets = [target for name in shown for target in SERIES[name].get("target", [])]
-    name = digest_of(
-        [SERIES[name] for name in (*shown, *targets)],
-        config["window_hu"],
-        config.get("split"),
-        noise,
-        config.get("calibration", {}).get(fit),
-        config["patches"],
-        config["networks"][wildcards.network],
-        config["variants"][wildcards.variant],
-        get_training_settings(),
-        config["preview"]["slice"],
-        [wildcards.network, wildcards.variant, wildcards.seed],
-        get_code("train_network"),
-    )
-    return f"results/{config['run']}/checkpoints/{name}.npz"
+def get_rules(wildcards):
+    """The variant's changes to back-propagation, as canonical JSON."""
+    entry = config["variants"][wildcards.variant]
+    return canonical_json({key: value for key, value in entry.items() if key != "learning_rate"})
+
+
+def get_checkpoint(wildcards, output):
+    """Where a killed training is kept. Not compared with that of the last run, because it asks for the output."""
+    network, variant, seed = wildcards.network, wildcards.variant, wildcards.seed
+    return f"results/{config['run']}/checkpoints/{wildcards.noise}/{network}-{variant}-seed{seed}.npz"
+
+
+def get_checkpoint_seconds(wildcards, output):
+    """How often; not compared either, because the weights do not depend on it."""
+    return config["train"]["checkpoint_seconds"]
 
 
 def get_model(wildcards):

@@ -44,8 +44,7 @@ rule render_training_gif:
         seed=lambda wildcards: int(wildcards.seed),
         target_label=get_target_label(PREVIEW),
         window_hu=config["window_hu"],
-        frame_ms=config["gifs"]["frame_ms"],
-        size_px=config["gifs"]["size_px"],
+        settings=canonical_json(config["gifs"]),
         code=get_code("render_training_gif"),
     message:
         "Drawing the training of {wildcards.network} by {wildcards.variant}"
@@ -84,8 +83,7 @@ rule render_scroll_gif:
         target_label=lambda wildcards: get_target_label(wildcards.series),
         split=SPLIT,
         window_hu=config["window_hu"],
-        frame_ms=config["gifs"]["frame_ms"],
-        size_px=config["gifs"]["size_px"],
+        settings=canonical_json(config["gifs"]),
         code=get_code("render_scroll_gif"),
     message:
         "Drawing a scroll through {wildcards.series} denoised with {wildcards.method}"
@@ -164,9 +162,7 @@ rule plot_contact_sheet:
         slice=config["preview"]["slice"],
         split=SPLIT,
         target_label=get_target_label(PREVIEW),
-        zoom_row=config["preview"]["zoom"]["row"],
-        zoom_column=config["preview"]["zoom"]["column"],
-        zoom_size=config["preview"]["zoom"]["size"],
+        zoom=canonical_json(config["preview"]["zoom"]),
         window_hu=config["window_hu"],
         code=get_code("plot_contact_sheet"),
     message:
@@ -201,6 +197,7 @@ rule plot_noise_power:
         runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
+        methods=["noisy", *config["baselines"], *SHOWN_METHODS],
         code=get_code("plot_noise_power"),
     message:
         "Plotting noise power spectra for noise {wildcards.noise}"
@@ -234,6 +231,7 @@ rule plot_task_transfer:
         runtime=get_minutes("picture", count=METHOD_SERIES),
     params:
         noise=lambda wildcards: wildcards.noise,
+        methods=["noisy", *config["baselines"], *SHOWN_METHODS],
         code=get_code("plot_task_transfer"),
     message:
         "Plotting task transfer functions for noise {wildcards.noise}"

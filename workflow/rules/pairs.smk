@@ -69,7 +69,7 @@ rule add_noise:
     params:
         model=get_model_of_noise,
         settings=get_noise_settings,
-        window_hu=config["window_hu"],
+        window_hu=get_noise_window,
         series=lambda wildcards: wildcards.series,
         code=get_code("add_noise"),
     message:

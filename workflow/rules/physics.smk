@@ -54,9 +54,7 @@ rule make_detection_task:
         runtime=get_minutes("make_detection_task", count=None),
     params:
         clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
-        layout=get_layout,
-        repeat=get_repeat,
-        task=canonical_json(config.get("detection")),
+        task=get_task,
         code=get_code("make_detection_task"),
     message:
         "Scanning nodules to be detected: {wildcards.series}"

@@ -39,12 +39,13 @@ rule train_network:
         variant=lambda wildcards: wildcards.variant,
         seed=lambda wildcards: int(wildcards.seed),
         architecture=lambda wildcards: canonical_json(config["networks"][wildcards.network]),
-        rules=lambda wildcards: canonical_json(config["variants"][wildcards.variant]),
-        training=get_training_settings(),
+        rules=get_rules,
+        training=get_training_settings,
         window_hu=config["window_hu"],
         preview_slice=config["preview"]["slice"],
         split=SPLIT,
         checkpoint=get_checkpoint,
+        checkpoint_seconds=get_checkpoint_seconds,
         code=get_code("train_network"),
     message:
         "Training {wildcards.network} by {wildcards.variant} with seed {wildcards.seed} on noise {wildcards.noise}"
