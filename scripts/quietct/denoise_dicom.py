@@ -27,9 +27,9 @@ from quietct.ct.sources.directory import opened
 from quietct.domain import differences, slices_to_compare
 from quietct.errors import UserError
 from quietct.files import written_whole
-from quietct.nn.checkpoint import load_network, network_digest
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network
+from quietct.nn.weights import load_network, network_digest
 from quietct.output_folder import DENOISED, check_free, check_places, failures_named, is_finished
 
 logger = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def load_model(weights: str | Path | None) -> Model:
     Raises
     ------
     UserError
-        As `quietct.nn.checkpoint.load_network`, or if the training of the network diverged.
+        As `quietct.nn.weights.load_network`, or if the training of the network diverged.
     """
     network, description = load_network(DEMO_WEIGHTS if weights is None else Path(weights).expanduser())
     if "diverged" in description:

@@ -14,8 +14,8 @@ from tqdm import tqdm
 
 from quietct.ct.volume import is_failed, new_volume, open_volume, to_int16
 from quietct.evaluation.baselines import load_baseline
-from quietct.nn.checkpoint import load_network
 from quietct.nn.inference import TiledInference
+from quietct.nn.weights import load_network
 
 logger = logging.getLogger(__name__)
 

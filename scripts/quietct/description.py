@@ -17,9 +17,9 @@ def describe(description: Mapping[str, Any], digest: str | None = None) -> str:
     Parameters
     ----------
     description : mapping
-        From `quietct.nn.checkpoint.load_network`.
+        From `quietct.nn.weights.load_network`.
     digest : str, optional
-        Of the weights, `quietct.nn.checkpoint.network_digest`.
+        Of the weights, `quietct.nn.weights.network_digest`.
 
     Returns
     -------

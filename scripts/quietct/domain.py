@@ -45,7 +45,7 @@ def differences(description: Mapping[str, Any], info: Mapping[str, Any], slices:
     Parameters
     ----------
     description : mapping
-        Of the network, from `quietct.nn.checkpoint.load_network`.
+        Of the network, from `quietct.nn.weights.load_network`.
     info : mapping
         Of the series, from `quietct.ct.dicom.convert.series_info`.
     slices : sequence of ndarray (rows, columns)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from quietct.errors import UserError
 from quietct.methods import split_method
-from quietct.nn.checkpoint import load_network, save_network
+from quietct.nn.weights import load_network, save_network
 
 logger = logging.getLogger(__name__)
 

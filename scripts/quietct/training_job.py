@@ -19,14 +19,15 @@ from quietct.canonical import digest_of
 from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import open_volume, preview_index, read_info, to_int16
 from quietct.errors import UserError
-from quietct.evaluation.metrics import psnr_db
+from quietct.evaluation.psnr import psnr_db
 from quietct.files import written_whole
 from quietct.nn.architecture import Architecture
-from quietct.nn.checkpoint import load_state, save_network, save_state
+from quietct.nn.checkpoint import load_state, save_state
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network
 from quietct.nn.training import Trainer, TrainingDivergedError, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
+from quietct.nn.weights import save_network
 from quietct.training_data import training_facts
 
 HISTORY_COLUMNS = [

@@ -10,8 +10,8 @@ from orthanc_server import Orthanc
 from quietct.ct.sources import fetch_series
 from quietct.denoise_dicom import denoise_dicom
 from quietct.nn.architecture import Architecture
-from quietct.nn.checkpoint import save_network
 from quietct.nn.network import Network
+from quietct.nn.weights import save_network
 
 SLICES = 3
 

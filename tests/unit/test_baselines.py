@@ -19,7 +19,7 @@ from quietct.evaluation.baselines import (
     load_baseline,
     noise_sigma,
 )
-from quietct.evaluation.metrics import psnr_db
+from quietct.evaluation.psnr import psnr_db
 from quietct.evaluation.tuning import edges, spread_slices, tune_baseline
 from quietct.methods import missing_baselines
 

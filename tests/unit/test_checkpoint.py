@@ -11,8 +11,8 @@ import pytest
 from small_training import NETWORK, TRAINING
 
 from quietct.errors import UserError
-from quietct.nn.checkpoint import load_network, network_digest, save_network
 from quietct.nn.network import Architecture, Network
+from quietct.nn.weights import load_network, network_digest, save_network
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from pydicom import dcmread
 from quietct.denoise_dicom import DEMO_WEIGHTS, denoise_dicom
 from quietct.errors import UserError
 from quietct.nn.architecture import Architecture
-from quietct.nn.checkpoint import save_network
 from quietct.nn.network import Network
+from quietct.nn.weights import save_network
 
 LAYERS = [{"filters": 4, "kernel": 5}, {"filters": 4, "kernel": 3}, {"filters": 1, "kernel": 3}]
 DESCRIPTION = {"normalisation": {"shift_hu": -500, "scale_hu": 1000}, "network": "tiny", "variant": "sgd"}

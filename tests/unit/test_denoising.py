@@ -8,8 +8,8 @@ import pytest
 from quietct.ct.volume import NO_VALUE, new_volume, open_volume
 from quietct.denoising import denoise_series
 from quietct.nn.architecture import Architecture
-from quietct.nn.checkpoint import save_network
 from quietct.nn.network import Network
+from quietct.nn.weights import save_network
 
 
 @pytest.fixture

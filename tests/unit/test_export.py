@@ -12,9 +12,9 @@ from quietct.evaluation.columns import MEASURES, WINDOW_COLUMNS
 from quietct.evaluation.summary import summarize_quality
 from quietct.export import export_weights
 from quietct.nn.architecture import Architecture
-from quietct.nn.checkpoint import load_network, network_digest, save_network
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network
+from quietct.nn.weights import load_network, network_digest, save_network
 
 METHOD = "small-dilated-seed7"
 DESCRIPTION = {

@@ -12,7 +12,8 @@ from scipy.ndimage import uniform_filter
 from quietct.ct.volume import NO_VALUE
 from quietct.errors import UserError
 from quietct.evaluation.columns import MEASURES
-from quietct.evaluation.metrics import bias_hu, psnr_db, rmse_corrected_hu, rmse_hu, ssim
+from quietct.evaluation.metrics import bias_hu, rmse_corrected_hu, rmse_hu, ssim
+from quietct.evaluation.psnr import psnr_db
 from quietct.evaluation.quality import measure_quality
 
 WINDOW = (-1000, 1000)

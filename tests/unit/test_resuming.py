@@ -132,7 +132,7 @@ def test_a_checkpoint_of_another_network_or_optimiser_is_passed_over(saved, capl
 
 def test_a_checkpoint_of_other_data_is_passed_over(saved, caplog):
     assert load_state(saved, "other data", state()) is None
-    assert "is of other data: the training starts anew" in caplog.text
+    assert "is of other data, settings or code: the training starts anew" in caplog.text
 
 
 def test_a_folder_in_place_of_a_checkpoint_ends_with_a_sentence(tmp_path):

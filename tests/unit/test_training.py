@@ -22,11 +22,12 @@ from quietct.denoising import denoise_series
 from quietct.description import describe
 from quietct.errors import UserError
 from quietct.nn import gradients
-from quietct.nn.checkpoint import load_network, load_state, save_state
+from quietct.nn.checkpoint import load_state, save_state
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Architecture, Network
 from quietct.nn.training import Trainer, TrainingState, snapshot_epochs
 from quietct.nn.variants import Variant
+from quietct.nn.weights import load_network
 from quietct.training_job import PatchSet
 
 

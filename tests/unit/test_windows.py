@@ -8,7 +8,8 @@ import pytest
 
 from quietct.ct.clipping import GreyScale, grey_scale
 from quietct.ct.phantom import phantom
-from quietct.evaluation.metrics import psnr_db, ssim
+from quietct.evaluation.metrics import ssim
+from quietct.evaluation.psnr import psnr_db
 from quietct.evaluation.quality import measure_quality
 from quietct.evaluation.windows import LUNG_HU, MEDIASTINUM_HU, holds
 

@@ -11,8 +11,8 @@ from dicom_files import write_slice
 from test_privacy import DAMAGES, NEEDLES, encoded, image, leaks, searched
 
 from quietct.ct.dicom.series import read_series
-from quietct.nn.checkpoint import load_network
 from quietct.nn.inference import TiledInference
+from quietct.nn.weights import load_network
 
 METHODS = ["small-sgd-seed1", "small-dilated_gradient_noise-seed1"]
 DERIVED = "results/tiny/dicom/gaussian_10"

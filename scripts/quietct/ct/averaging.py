@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from quietct.evaluation.metrics import windowed
+from quietct.evaluation.psnr import windowed
 
 
 class Spread:

@@ -1,63 +1,19 @@
-"""How close an image is to its reference: PSNR and SSIM in a grey-value window, RMSE and bias in HU.
+"""How close an image is to its reference: SSIM in a grey-value window, RMSE and bias in HU. PSNR is in `psnr`.
 
-PSNR and SSIM depend on the window they are measured in; RMSE and bias see everything, also what a window hides.
+SSIM depends on the window it is measured in; RMSE and bias see everything, also what a window hides.
 All are NaN for an image that a method could not compute (`quietct.ct.volume.is_failed`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 from skimage.metrics import structural_similarity
 
-from quietct.ct.volume import is_failed, open_volume
-from quietct.errors import UserError
-
-
-def windowed(hu: ArrayLike, window_hu: Sequence[float]) -> np.ndarray:
-    """Clip HU to a window and scale it to 0..1.
-
-    Parameters
-    ----------
-    hu : array
-        HU, any shape.
-    window_hu : (low, high)
-        The window's ends, HU.
-
-    Returns
-    -------
-    ndarray of float64
-        0 at and below `low`, 1 at and above `high`.
-    """
-    low, high = window_hu
-    return (np.clip(np.asarray(hu, dtype=np.float64), low, high) - low) / (high - low)
-
-
-def psnr_db(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) -> float:
-    """Peak signal-to-noise ratio within a window, dB; the peak is the window's width.
-
-    Parameters
-    ----------
-    image, reference : array
-        HU, equal shapes.
-    window_hu : (low, high)
-        Both are clipped to it, HU.
-
-    Returns
-    -------
-    float
-        10 log10(1 / MSE) of the windowed images; infinite where they are equal.
-    """
-    if is_failed(np.asarray(image)):
-        return float("nan")
-    # With int16 HU all is float32, in which differences up to 4096 have exact squares: half the time of float64.
-    low, high = (np.float32(end) for end in window_hu)
-    error = np.clip(image, low, high) - np.clip(reference, low, high)
-    mean_square = np.square(error).mean(dtype=np.float64) / (high - low) ** 2
-    return float(-10.0 * np.log10(mean_square)) if mean_square > 0 else float("inf")
+from quietct.ct.volume import is_failed
+from quietct.evaluation.psnr import windowed
 
 
 def ssim(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) -> float:
@@ -121,31 +77,3 @@ def rmse_corrected_hu(rmse_hu: float, noise_hu: float | None) -> float:
         HU; 0 if the image is no farther from the reference than its noise, NaN if the noise is unknown.
     """
     return float("nan") if noise_hu is None else float(np.sqrt(max(rmse_hu**2 - noise_hu**2, 0.0)))
-
-
-def open_alike(*paths: str | Path) -> list[np.ndarray]:
-    """Open volumes that must have one shape.
-
-    Parameters
-    ----------
-    *paths : path
-        Volumes; the first sets the shape.
-
-    Returns
-    -------
-    list of ndarray of int16
-        HU (slices, rows, columns), memory-mapped.
-
-    Raises
-    ------
-    UserError
-        If one's shape differs from the first one's.
-    """
-    volumes = [open_volume(path) for path in paths]
-    for path, volume in zip(paths, volumes, strict=True):
-        if volume.shape != volumes[0].shape:
-            raise UserError(
-                f"{path} has the shape {volume.shape} and {paths[0]} has {volumes[0].shape}: they don't belong "
-                "together. Delete the older of the two and run again."
-            )
-    return volumes

@@ -14,7 +14,7 @@ import numpy as np
 from quietct.ct.split import Split, read_slices, training_slices
 from quietct.errors import UserError
 from quietct.evaluation.baselines import bind
-from quietct.evaluation.metrics import open_alike, psnr_db
+from quietct.evaluation.psnr import open_alike, psnr_db
 from quietct.files import written_whole
 
 logger = logging.getLogger(__name__)
