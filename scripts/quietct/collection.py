@@ -24,6 +24,19 @@ PROTOCOL = (
     "slice_increment_mm",
     "recon_kernel",
 )
+# What a value is called in the name of a series.
+LABELS = {
+    "nodule_layout": "layout{}",
+    "scanner": "scanner{}",
+    "exposure_mas": "{}mAs",
+    "pitch": "pitch{}",
+    "slice_collimation": "{}",
+    "slice_thickness_mm": "{}mm",
+    "slice_increment_mm": "every{}mm",
+    "recon_kernel": "kernel{}",
+    "StudyInstanceUID": "study{}",
+    "repeat": "repeat{}",
+}
 # Repeats are counted within a study; some protocols were scanned in two studies.
 SESSION = ("StudyInstanceUID", "repeat")
 
@@ -39,9 +52,10 @@ def read_collection(path: str | Path) -> list[Series]:
     Returns
     -------
     list of dict
-        The cells as text, save `n_slices` (int) and `size_mb` (float, 10⁶ bytes). Two columns are added:
+        The cells as text, save `n_slices` (int) and `size_mb` (float, 10⁶ bytes). Three columns are added:
         `repeat` counts the repeats of a scan from 1, in the order of their series numbers; `usual_n_slices` is the
-        number of slices that most of the repeats have, and tells a series of which a part was lost.
+        number of slices that most of the repeats have; `missing_slices` is by how many a series has fewer, and tells
+        one of which a part was lost.
     """
     with open(path, newline="", encoding="utf-8") as file:
         table: list[Series] = list(csv.DictReader(file, delimiter="\t"))
@@ -55,6 +69,7 @@ def read_collection(path: str | Path) -> list[Series]:
         usual = max(counts, key=lambda n: (counts[n], n))
         for number, row in enumerate(repeats, start=1):
             row["repeat"], row["usual_n_slices"] = number, usual
+            row["missing_slices"] = max(usual - row["n_slices"], 0)
     return table
 
 
@@ -107,7 +122,7 @@ def name_series(name: str, rows: Sequence[Series]) -> list[str]:
     Returns
     -------
     list of str
-        Such as `low_repeat3` or `dose_exposure_mas25_repeat3`, each different.
+        Such as `low_repeat3` or `dose_25mAs_repeat3`, each different.
     """
     studies = sorted({row["StudyInstanceUID"] for row in rows})
     names = [name] * len(rows)
@@ -164,5 +179,5 @@ def _by_number(text: str) -> tuple[float, str]:
 
 
 def _label(column: str, value: str) -> str:
-    """Give a part of a name: what begins with a letter says itself what it is."""
-    return value if value[:1].isalpha() else column + (value or "_unknown")
+    """Give a part of a name, with its unit; what begins with a letter says itself what it is."""
+    return value if value[:1].isalpha() else LABELS[column].format(value or "unknown")

@@ -6,13 +6,14 @@ import csv
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from quietct.collection import Series, name_series, read_collection, select_series
 from quietct.errors import UserError
+from quietct.named import NamedSeries, listed
 from quietct.settings import check_schema
 from quietct.targets import Row, noise_free, series_of, targets_of
 
@@ -52,7 +53,7 @@ def read_sheet(
         One per series; empty cells are left out, numbers are numbers. A row of a collection has `series_instance_uid`
         instead of `select`, and, if the series is in the table, `expected`: the cells that a download is checked
         against; `row`, the name of the row that it was, if that had a `select`. A row of source `idc` has the
-        `location` of its folder. A `target` is the list of the series that it means.
+        `location` of its folder. A `target` is the list of the series that it means, and `target_same` is gone.
 
     Raises
     ------
@@ -94,12 +95,14 @@ def read_sheet(
         except UserError as error:
             raise UserError(f"{where}, line {number}: {error}") from None
         rows += resolved
+    named = NamedSeries(rows, _collection(str(collection))[1] if any("target_same" in row for row in rows) else None)
     for row in rows:
         if "target" in row:
             try:
-                row["target"] = targets_of(row, rows)
+                row["target"] = targets_of(row, named)
             except UserError as error:
                 raise UserError(f"{where}, line {lines[row['series']]}: {error}") from None
+            row.pop("target_same", None)
     for role in ("train", "test"):
         if not series_of(rows, role):
             raise UserError(f"{where} has no series with the role {role}; at least one is needed.")
@@ -181,7 +184,7 @@ def preview_of(rows: list[Row], wanted: str | None, where: str) -> str:
     if wanted is None:
         return (series_of(rows, "validation") or series_of(rows, "test"))[0]
     if wanted not in names:
-        raise UserError(f"{where}: preview.series is {wanted!r}, but the sheet has only {', '.join(names)}.")
+        raise UserError(f"{where}: preview.series is {wanted!r}, but the sheet has only {listed(rows)}.")
     if wanted in series_of(rows, "reference"):
         raise UserError(
             f"{where}: preview.series is {wanted!r}, which is a reference; choose a series that is denoised."
@@ -191,6 +194,26 @@ def preview_of(rows: list[Row], wanted: str | None, where: str) -> str:
             f"{where}: preview.series is {wanted!r}, which has the role apply; choose a series that has a target."
         )
     return wanted
+
+
+def shown_of(tested: Sequence[str], preview: str, most: int | None) -> list[str]:
+    """Choose the test series that pictures show one by one.
+
+    Parameters
+    ----------
+    tested : sequence of str
+        Names of the test series.
+    preview : str
+        Is among the chosen if it is a test series.
+    most : int or None
+        How many to choose, spread evenly over the others; None for all.
+    """
+    if most is None or len(tested) <= most:
+        return list(tested)
+    others = [series for series in tested if series != preview]
+    count = most - (preview in tested)
+    chosen = {preview, *(others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count))}
+    return [series for series in tested if series in chosen]
 
 
 @cache

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quietct.errors import UserError
-
-Row = dict[str, Any]
+from quietct.named import NamedSeries, Row, listed
 
 # Roles that a series of the role `both` has at once.
 BOTH = ("train", "test")
@@ -19,20 +18,16 @@ def series_of(rows: Iterable[Row], role: str) -> list[str]:
     return [row["series"] for row in rows if row["role"] == role or (row["role"] == "both" and role in BOTH)]
 
 
-def series_named(rows: Iterable[Row], name: str) -> list[str]:
-    """Give the series that a name means: the one of this name, or all that the row of this name became by `select`."""
-    return [row["series"] for row in rows if name in (row["series"], row.get("row"))]
-
-
-def targets_of(row: Row, rows: Sequence[Row]) -> list[str]:
-    """Resolve the cell `target` of a row.
+def targets_of(row: Row, named: NamedSeries) -> list[str]:
+    """Resolve the cells `target` and `target_same` of a row.
 
     Parameters
     ----------
     row : dict
-        With the cell as text: one or more names with `|` between them.
-    rows : sequence of dict
-        All rows of the sheet.
+        With the cell `target` as text: one or more names with `|` between them; if there is a cell `target_same`,
+        those of them count whose cells of these columns, with commas between, are the row's own.
+    named : NamedSeries
+        All series of the sheet.
 
     Returns
     -------
@@ -46,23 +41,29 @@ def targets_of(row: Row, rows: Sequence[Row]) -> list[str]:
     """
     if row["role"] in ("reference", "apply"):
         raise UserError(f"a row with the role {row['role']} has no target of its own; leave the cell empty.")
+    same = tuple(part.strip() for part in row["target_same"].split(",")) if "target_same" in row else ()
     found: list[str] = []
     for name in (part.strip() for part in row["target"].split("|")):
-        named = series_named(rows, name)
-        if not named:
-            known = ", ".join(other["series"] for other in rows if other is not row)
-            raise UserError(f"the target {name!r} of series {row['series']} is not in the sheet, which has {known}.")
-        check_not_applied(named, rows, f"the target {name!r} of series {row['series']}")
-        found += named
-    found = [name for name in dict.fromkeys(found) if name != row["series"]]
-    if not found:
+        known = named.find(name)
+        if not known:
+            others = listed(other for rows in named.by_name.values() for other in rows if other is not row)
+            raise UserError(f"the target {name!r} of series {row['series']} is not in the sheet, which has {others}.")
+        check_not_applied(known, f"the target {name!r} of series {row['series']}")
+        found += [one["series"] for one in (named.find_alike(name, row, same) if same else known)]
+    targets = [name for name in dict.fromkeys(found) if name != row["series"]]
+    if not targets and same:
+        raise UserError(
+            f"series {row['series']} has no target, because no series of {row['target']} has the same "
+            f"{', '.join(same)}; name fewer columns under target_same, or leave the series out of the row."
+        )
+    if not targets:
         raise UserError(f"series {row['series']} is its own only target; name another one, or leave the cell empty.")
-    return found
+    return targets
 
 
-def check_not_applied(names: Iterable[str], rows: Iterable[Row], what: str) -> None:
+def check_not_applied(rows: Iterable[Row], what: str) -> None:
     """Refuse series of the role `apply`, of which there is no volume; `what` is the beginning of the sentence."""
-    if set(names) & set(series_of(rows, "apply")):
+    if any(row["role"] == "apply" for row in rows):
         raise UserError(
             f"{what} has the role apply and is only denoised; add a row of its data with the role reference."
         )
@@ -86,14 +87,14 @@ def calibrations_of(config: Mapping[str, Any], rows: Sequence[Row], where: str) 
         If a name is not in the sheet, or is only denoised, or it is one series alone.
     """
     found = {}
+    named = NamedSeries(rows)
     for name, entry in config.get("calibration", {}).items():
         key = f"{where}: calibration.{name}.series"
         for wanted in entry["series"]:
-            if not series_named(rows, wanted):
-                known = ", ".join(row["series"] for row in rows)
-                raise UserError(f"{key} has {wanted!r}, but the sheet has only {known}.")
-            check_not_applied(series_named(rows, wanted), rows, f"{key} has {wanted!r}, which")
-        found[name] = list(dict.fromkeys(one for wanted in entry["series"] for one in series_named(rows, wanted)))
+            if not named.find(wanted):
+                raise UserError(f"{key} has {wanted!r}, but the sheet has only {listed(rows)}.")
+            check_not_applied(named.find(wanted), f"{key} has {wanted!r}, which")
+        found[name] = list(dict.fromkeys(one["series"] for wanted in entry["series"] for one in named.find(wanted)))
         if len(found[name]) < 2:
             raise UserError(f"{key} is {found[name][0]} alone, but noise is told from what differs between repeats.")
     return found

@@ -130,7 +130,7 @@ def test_a_wrong_selection_is_told_in_one_sentence(table, text, sentence):
     [
         (PAIRS + ", exposure_mas=25, repeat=3", ["low"]),
         (PAIRS + ", exposure_mas=25, repeat=2..3", ["low_repeat2", "low_repeat3"]),
-        (PAIRS + ", exposure_mas=25|200, repeat=1", ["low_exposure_mas25", "low_exposure_mas200"]),
+        (PAIRS + ", exposure_mas=25|200, repeat=1", ["low_25mAs", "low_200mAs"]),
         (
             PAIRS.replace("B40f", "B40f|B60f") + ", exposure_mas=25, repeat=1|2",
             ["low_B40f_repeat1", "low_B40f_repeat2", "low_B60f_repeat1", "low_B60f_repeat2"],
@@ -148,7 +148,7 @@ def test_series_of_a_selection_are_named_after_what_varies(table, text, names):
 
 def test_what_varies_together_is_named_once():
     rows = small(1, slice_thickness_mm="2", slice_increment_mm="1") + small(1, slice_thickness_mm="3")
-    assert name_series("x", rows) == ["x_slice_thickness_mm2", "x_slice_thickness_mm3"]
+    assert name_series("x", rows) == ["x_2mm", "x_3mm"]
 
 
 def test_all_names_of_the_whole_collection_differ_and_can_be_names_of_files(table):

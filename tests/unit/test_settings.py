@@ -14,7 +14,8 @@ from quietct.settings import (
     schema_keys,
 )
 
-CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices", "noise2noise", "phantom_fda", "comparison")
+CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices", "noise2noise", "phantom_fda", "comparison",
+           "phantom_fda_all")  # fmt: skip
 
 LOW = {"model": "low_dose", "dose": 0.25, "photons": 1e5, "seed": 1}
 CALIBRATED = {"model": "low_dose", "dose": 0.25, "calibration": "repeats", "seed": 1}

@@ -15,8 +15,11 @@ SHEETS = (
     "phantom_fda_article",
     "noise2noise",
     "phantom_fda",
+    "phantom_fda_all",
 )
-OWN_CONFIG = {"noise2noise": "noise2noise", "phantom_fda": "phantom_fda"}  # all others fit where noise is added
+OWN_CONFIG = {
+    name: name for name in ("noise2noise", "phantom_fda", "phantom_fda_all")
+}  # all others fit where noise is added
 
 
 def test_every_sheet_in_the_folder_is_tested(repository):

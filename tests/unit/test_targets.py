@@ -184,3 +184,47 @@ def test_a_series_may_not_have_the_name_of_a_detection_task_that_will_be_made():
     check_tasks(rows, {}, "sheet.tsv")
     with pytest.raises(UserError, match="series a_detection has the name of the detection task of series a; "):
         check_tasks(rows, {"detection": {}}, "sheet.tsv")
+
+
+def test_each_series_is_brought_together_with_scans_by_its_own_protocol(sheet_of_pairs):
+    rows = by_name(sheet_of_pairs("recon_kernel, slice_thickness_mm"))
+    assert rows["low_3mm_B60f_repeat1"]["target"] == ["high_3mm_B60f_repeat1", "high_3mm_B60f_repeat2"]
+    assert rows["low_1.5mm_B40f_repeat1"]["target"] == ["high_1.5mm_B40f_repeat1", "high_1.5mm_B40f_repeat2"]
+    assert not any("target_same" in row for row in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ("kernel", "sheet.tsv, line 2: target_same has 'kernel', but the columns are nodule_layout, "),
+        ("", "sheet.tsv, line 2: target_same needs series of the table, which series t is not."),
+        ("exposure_mas", "sheet.tsv, line 2: series low_1.5mm_B40f_repeat1 has no target, because no series of high "
+         "has the same exposure_mas; name fewer columns "),
+    ],
+)  # fmt: skip
+def test_a_series_without_a_scan_by_its_protocol_is_told(sheet_of_pairs, columns, sentence):
+    with pytest.raises(UserError) as caught:
+        sheet_of_pairs(columns)
+    assert str(caught.value).startswith(sentence)
+
+
+@pytest.fixture
+def sheet_of_pairs(repository, tmp_path):
+    """Function that reads a sheet of series by several protocols, whose targets have some columns in common."""
+    schema = load_yaml(repository / "workflow/schemas/series.schema.yaml")
+    kinds = "nodule_layout=NoduleLayout_3,pitch=1.2,slice_thickness_mm=1.5|3,slice_increment_mm=1.5,repeat=1..2"
+
+    def read(columns):
+        low = ["low", "idc", "train", "high", columns, "", f"{kinds},exposure_mas=25"]
+        if not columns:  # outside the table
+            low = ["t", "tcia", "train", "high", "recon_kernel", "1.3.6.1.4.1.14519.5.2.1.1", ""]
+        lines = [
+            ["series", "source", "role", "target", "target_same", "series_instance_uid", "select"],
+            low,
+            ["high", "idc", "reference", "", "", "", f"{kinds},exposure_mas=200"],
+            ["own", "phantom", "test", "", "", "", ""],
+        ]
+        (tmp_path / "pairs.tsv").write_text("\n".join("\t".join(line) for line in lines))
+        return read_sheet(tmp_path / "pairs.tsv", schema, repository / "resources/phantom_fda_series.tsv", "sheet.tsv")
+
+    return read

@@ -55,7 +55,7 @@ rule convert_series:
     benchmark:
         "<benchmarks>/convert_series/{series}.tsv"
     wildcard_constraints:
-        series=one_of(name for name in SERIES if name not in APPLY_SERIES),  # no detection task
+        series=one_of(MEASURED_SERIES),
     priority: 50  # the trainings wait for it
     conda:
         "../../environment.yml"

@@ -3,14 +3,14 @@ The checked config and series sheet, and the functions that the rules ask for th
 """
 
 import os
-import re
 from functools import cache
 
 from quietct.canonical import canonical_json, plain_numbers
 from quietct.digests import code_digest, folder_digest
 from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
+from quietct.patterns import one_of
 from quietct.settings import check_config, download_settings, load_yaml
-from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of
+from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of, shown_of
 from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
@@ -65,7 +65,8 @@ DOWNLOAD = download_settings(config)
 TRAIN_SERIES = sorted(series_of(list(SERIES.values()), "train"))
 TEST_SERIES = sorted(series_of(list(SERIES.values()), "test"))
 APPLY_SERIES = series_of(list(SERIES.values()), "apply")
-MATCHED_SERIES = [name for name, row in SERIES.items() if "target" in row]
+MEASURED_SERIES = [name for name, row in SERIES.items() if row["role"] != "apply"]  # of which there is a volume
+MATCHED_SERIES = {name: row["target"] for name, row in SERIES.items() if "target" in row}
 ADDED_NOISES = [name for name, noise in config["noise"].items() if noise["model"] != "measured"]
 # Of the keys of train: seeds and threads are given by themselves, and how often a checkpoint is written changes nothing.
 WITHOUT_INFLUENCE = ("seeds", "threads", "checkpoint_seconds")
@@ -81,18 +82,14 @@ SHOWN_METHODS = [method for method in TRAINED_METHODS if method.endswith(f"-seed
 PICTURES = ["contact-sheet", "noise-power", "task-transfer", "nodules", "slice-quality", "differences"]
 # What the report compares slice by slice; the preview's series comes first.
 REPORT_METHODS = [*SHOWN_METHODS, *config["baselines"]]
-REPORT_SERIES = [PREVIEW, *(series for series in TEST_SERIES if series != PREVIEW)]
+SHOWN_SERIES = shown_of(TEST_SERIES, PREVIEW, config["preview"].get("most_series"))
+REPORT_SERIES = [PREVIEW, *(series for series in SHOWN_SERIES if series != PREVIEW)]
 TARGET_SERIES = [name for row in SERIES.values() for name in row.get("target", [])]
 CONVERTED_SERIES = list(dict.fromkeys([*TRAIN_SERIES, *TEST_SERIES, *TARGET_SERIES]))
 
 
 # Detection tasks by their names, which are like those of series, and the series that they belong to.
 TASKS = {task_of(name): name for name in TEST_SERIES if "detection" in config and SERIES[name]["source"] == "phantom"}
-
-
-def one_of(names):
-    """Wildcard constraint: exactly one of the names of this experiment, so that a misspelt target is refused."""
-    return "|".join(re.escape(str(name)) for name in names) or "(?!)"
 
 
 def get_code(script):

@@ -244,13 +244,13 @@ rule plot_nodules:
         measures=collect(
             "<results>/physics/{{noise}}/{method}/{series}.json",
             method=["noisy", *config["baselines"], *SHOWN_METHODS],
-            series=TEST_SERIES,
+            series=SHOWN_SERIES,
         ),
-        targets=[target_of(series) for series in TEST_SERIES],
-        infos=[f"{scan_of(series)}.json" for series in TEST_SERIES],
+        targets=[target_of(series) for series in SHOWN_SERIES],
+        infos=[f"{scan_of(series)}.json" for series in SHOWN_SERIES],
         images=lambda wildcards: [
             image_of(series, wildcards.noise, method)
-            for series in TEST_SERIES
+            for series in SHOWN_SERIES
             for method in ["noisy", *config["baselines"], *SHOWN_METHODS]
         ],
     output:
@@ -273,8 +273,8 @@ rule plot_nodules:
     params:
         noise=lambda wildcards: wildcards.noise,
         methods=["noisy", *config["baselines"], *SHOWN_METHODS],
-        series=TEST_SERIES,
-        target_label=get_target_label(TEST_SERIES[0]),
+        series=SHOWN_SERIES,
+        target_label=get_target_label(SHOWN_SERIES[0]),
         window_hu=config["window_hu"],
         code=get_code("plot_nodules"),
     message:

@@ -19,6 +19,8 @@ rule locate_nodules:
         "<logs>/locate_nodules/{series}.log",
     benchmark:
         "<benchmarks>/locate_nodules/{series}.tsv"
+    wildcard_constraints:
+        series=one_of(MEASURED_SERIES),
     conda:
         "../../environment.yml"
     threads: 1
