@@ -5,11 +5,14 @@ Nothing here tells a patient or a series: no UID, no description, no date.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pywt
+
+from quietct.ct.volume import Volume
 
 # Of each training series, patches with about so many pixels are looked at.
 SAMPLED_PIXELS = 2_000_000
@@ -19,17 +22,18 @@ TISSUE_HU = -300.0  # above it is tissue, below it lung and air
 LUNG_HU = (-950.0, -500.0)
 BLOCK = 4  # pixels; the mean of a block has a quarter of the noise and still shows lung as lung
 LEAST_COEFFICIENTS = 100
+HU_VALUES = 1 << 16  # that an int16 can have
 ROUNDING_HU = 0.01  # smaller coefficients are zeros but for rounding; whole numbers in HU have none between
 
 
-def training_facts(infos: Sequence[Mapping[str, Any]], patches: Sequence[np.ndarray]) -> dict[str, Any]:
+def training_facts(infos: Sequence[Mapping[str, Any]], patches: Sequence[Volume | np.ndarray]) -> dict[str, Any]:
     """Describe the training data of a network.
 
     Parameters
     ----------
     infos : sequence of mapping
         Facts of the training series, as `quietct.ct.dicom.convert.series_info` gives them; may be empty.
-    patches : sequence of ndarray
+    patches : sequence of Volume or ndarray
         Of each series its patches: int16 HU (n, 2, rows, columns), first the noisy one.
 
     Returns
@@ -40,16 +44,21 @@ def training_facts(infos: Sequence[Mapping[str, Any]], patches: Sequence[np.ndar
         `hu_quantiles` (quantile -> HU of the noisy patches). Of the headers, what they say: `spacing_mm`,
         `slice_thickness_mm`, `exposure_mas` (lowest and highest), `kvp`, `kernels`, `scanners` (all that occur).
     """
-    samples = [_sampled(one) for one in patches]
-    values = np.concatenate([sample.ravel() for sample in samples])
-    quantiles = np.quantile(values, HU_QUANTILES).round(1).tolist()
+    counts = np.zeros(HU_VALUES, np.int64)  # of each HU, from the lowest int16 on
+    noise, lung = [], []
+    for one in patches:
+        sample = _sampled(one)
+        counts += np.bincount(sample.ravel().astype(np.int32) + HU_VALUES // 2, minlength=HU_VALUES)
+        noise.append(noise_level(sample))
+        lung.append(lung_fraction(sample))
+    quantiles = [round(value, 1) for value in _quantiles(counts, HU_QUANTILES)]
     return {
         "series": len(patches),
         "patches": sum(len(one) for one in patches),
         "patch_px": list(patches[0].shape[2:]),
-        "pixels": sum(one[:, 0].size for one in patches),
-        "noise_hu": _range([noise_level(sample) for sample in samples], 2),
-        "lung_fraction": _range([lung_fraction(sample) for sample in samples], 3),
+        "pixels": sum(len(one) * int(np.prod(one.shape[2:])) for one in patches),
+        "noise_hu": _range(noise, 2),
+        "lung_fraction": _range(lung, 3),
         "hu_quantiles": {str(q): value for q, value in zip(HU_QUANTILES, quantiles, strict=True)},
         "spacing_mm": _range([side for info in infos for side in info.get("spacing_mm") or ()], 4),
         "slice_thickness_mm": _range([info.get("slice_thickness_mm") for info in infos], 4),
@@ -118,9 +127,23 @@ def spread(count: int, most: int) -> list[int]:
     return [(2 * k + 1) * count // (2 * chosen) for k in range(chosen)]
 
 
-def _sampled(patches: np.ndarray) -> np.ndarray:
+def _sampled(patches: Volume | np.ndarray) -> np.ndarray:
     """Take the noisy one of some patches, spread over all of them."""
-    return patches[spread(len(patches), max(SAMPLED_PIXELS // patches[0, 0].size, 8)), 0]
+    most = max(SAMPLED_PIXELS // int(np.prod(patches.shape[2:])), 8)
+    return np.stack([patches[k][0] for k in spread(len(patches), most)])
+
+
+def _quantiles(counts: np.ndarray, shares: Sequence[float]) -> list[float]:
+    """Give quantiles of int16 values from how often each occurs, as np.quantile would of the values themselves."""
+    upto = np.cumsum(counts)
+    found = []
+    for share in shares:
+        at = share * (int(upto[-1]) - 1)
+        below, above = (
+            int(np.searchsorted(upto, rank, side="right")) - HU_VALUES // 2 for rank in (int(at), math.ceil(at))
+        )
+        found.append(below + (above - below) * (at - int(at)))
+    return found
 
 
 def _range(values: Iterable[float | None], digits: int) -> list[float] | None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import sys
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -44,8 +46,15 @@ HISTORY_COLUMNS = [
 logger = logging.getLogger(__name__)
 
 
+# Usual limits are 1,024 open files, and 256 on macOS.
+KEPT_OPEN = 64
+
+
 class PatchSet:
-    """Patch pairs of several series, read from their files as they are needed.
+    """Patch pairs of several series, read from their files as they are needed and never kept.
+
+    Some files stay open, which saves a network file system the work of opening them for every patch. They are read by
+    place, so that workers, processes or threads, do not get into each other's way.
 
     Parameters
     ----------
@@ -56,7 +65,7 @@ class PatchSet:
     """
 
     def __init__(self, paths: Sequence[str | Path], normalisation: Mapping[str, float]):
-        self.files = [np.asarray(open_volume(path)) for path in paths]  # plain views of the maps: cheaper to index
+        self.files = [open_volume(path) for path in paths]
         self.starts = np.cumsum([0] + [len(file) for file in self.files])
         self.normalisation = normalisation
         if len({file.shape[2:] for file in self.files}) > 1:
@@ -64,6 +73,10 @@ class PatchSet:
                 f"{Path(path).stem} {file.shape[2:]}" for path, file in zip(paths, self.files, strict=True)
             )
             raise UserError(f"The patches of the training series differ in size ({sizes}); set `patches: size`.")
+        self._open: list[int] = []
+        weakref.finalize(self, _close, self._open)
+        if hasattr(os, "pread"):
+            self._open += [os.open(file.path, os.O_RDONLY) for file in self.files[:KEPT_OPEN]]
 
     def __len__(self) -> int:
         """Count the pairs."""
@@ -72,26 +85,40 @@ class PatchSet:
     @property
     def patch_shape(self) -> tuple[int, int]:
         """Rows and columns of a patch."""
-        return self.files[0].shape[2:]
+        _, _, rows, columns = self.files[0].shape
+        return rows, columns
 
     def batch(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give noisy patches and their targets, float32 and normalised, each (samples, 1, rows, columns)."""
         file = self.starts.searchsorted(indices, side="right") - 1
         images = np.empty((len(indices), 2, *self.patch_shape), np.float32)
-        for image, k, index in zip(images, file, indices - self.starts[file], strict=True):
-            image[...] = self.files[k][index]
+        for image, k, index in zip(images, file.tolist(), (indices - self.starts[file]).tolist(), strict=True):
+            image[...] = self._pair(k, index)
         # In three passes: NumPy is slow where it converts and computes in one. And a division takes twice as long.
         images -= np.float32(self.normalisation["shift_hu"])
         images *= np.float32(1 / self.normalisation["scale_hu"])
         return images[:, :1], images[:, 1:]
 
+    def _pair(self, k: int, index: int) -> np.ndarray:
+        """Read one pair of file `k`: int16 HU (2, rows, columns)."""
+        file = self.files[k]
+        if k >= len(self._open):
+            return file.read(index)
+        pair = os.pread(self._open[k], file.slice_bytes, file.place(index))
+        return np.frombuffer(pair, file.dtype).reshape(file.shape[1:])
+
     def digest(self) -> str:
         """Digest of all pixels."""
         sha256 = hashlib.sha256()
         for file in self.files:
-            for pair in file:
-                sha256.update(pair)
+            for block in file.blocks():
+                sha256.update(block)
         return sha256.hexdigest()
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)
 
 
 def train_network(

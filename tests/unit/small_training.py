@@ -36,8 +36,8 @@ def write_data(folder):
     stripes = 200 * np.sign(np.sin(np.arange(24) / 3)) * np.ones((24, 1))
     for name, count in (("a", 7), ("b", 6)):
         with new_volume(folder / f"{name}.npy", (count, 2, 24, 24)) as patches:
-            patches[:, 1] = stripes
-            patches[:, 0] = stripes + rng.normal(0, 80, (count, 24, 24))
+            for k, noise in enumerate(rng.normal(0, 80, (count, 24, 24))):
+                patches[k] = stripes + noise, stripes
     for name, noise in (("clean", 0), ("noisy", 80)):
         with new_volume(folder / f"{name}.npy", (3, 24, 24)) as volume:
             volume[...] = stripes + rng.normal(0, noise, (3, 24, 24))

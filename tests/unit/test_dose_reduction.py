@@ -13,7 +13,7 @@ from water import disc, distance, shoulders
 from quietct.ct.dose_settings import dose_of, scanner_of
 from quietct.ct.low_dose import Kernel, Scanner
 from quietct.ct.noise import add_noise, noisy_slices
-from quietct.ct.volume import new_volume, open_volume, write_info
+from quietct.ct.volume import new_volume, write_info
 from quietct.errors import UserError
 
 SIDE = 64
@@ -39,7 +39,7 @@ def insert(folder, name="noisy", series="a", threads=1, calibration=None, **sett
     settings = {key: value for key, value in (SETTINGS | settings).items() if value is not None}
     paths = folder / "scan.npy", folder / f"{name}.npy"
     add_noise(*paths, "low_dose", settings, (-1350, 150), series, folder / "scan.json", calibration, threads)
-    return open_volume(paths[1]) - open_volume(paths[0]).astype(float)
+    return np.load(paths[1]) - np.load(paths[0]).astype(float)
 
 
 def test_at_full_dose_the_image_comes_back_bit_by_bit(scan):
@@ -61,7 +61,7 @@ def test_a_series_clipped_like_a_picture_gets_the_noise_of_its_scan(scan, caplog
     assert "Nothing is below -160 HU" in caplog.text
     assert "border" not in caplog.text
     assert np.abs(found[:, water] - np.clip(expected[:, water], -160, 240)).max() <= 1
-    assert open_volume(scan(np.clip(hu, -160, 240)) / "noisy.npy").min() == -160
+    assert np.load(scan(np.clip(hu, -160, 240)) / "noisy.npy").min() == -160
 
 
 def test_a_picture_without_air_keeps_its_fat(scan):

@@ -24,8 +24,6 @@ def test_what_is_written_is_read_back_without_loading_it(tmp_path):
         for k in range(2):
             volume[k] = np.arange(12).reshape(3, 4) * (1 - 2 * k)
     opened = open_volume(tmp_path / "a" / "v.npy")
-    assert isinstance(opened, np.memmap)
-    assert not opened.flags.writeable
     assert opened.dtype == np.int16
     assert opened[1].tolist() == (-np.arange(12).reshape(3, 4)).tolist()
 
@@ -34,6 +32,44 @@ def test_a_volume_is_a_plain_numpy_file(tmp_path):
     with new_volume(tmp_path / "v.npy", (1, 2, 2)) as volume:
         volume[:] = 7
     assert np.array_equal(np.load(tmp_path / "v.npy", allow_pickle=False), np.full((1, 2, 2), 7))
+
+
+def test_a_volume_is_indexed_like_an_array(tmp_path):
+    hu = np.random.default_rng(1).integers(-1000, 1000, (5, 6, 7)).astype(np.int16)
+    with new_volume(tmp_path / "v.npy", hu.shape) as volume:
+        volume[2:] = hu[2:]
+        volume[-4], volume[0] = hu[1], hu[0]
+    opened = open_volume(tmp_path / "v.npy")
+    assert (len(opened), opened.shape, opened.size) == (5, hu.shape, hu.size)
+    for index in (3, -1, np.int64(2), slice(1, 4), [0, 4, 4], np.array([1, 2]), hu[:, 0, 0] > 0, (2, slice(1, 3)), ...):
+        np.testing.assert_array_equal(opened[index], hu[index])
+    np.testing.assert_array_equal(np.asarray(opened), hu)
+    np.testing.assert_array_equal(list(opened), hu)
+    assert (opened.min(), opened.max()) == (hu.min(), hu.max())
+    assert b"".join(opened.blocks(100)) == hu.tobytes()
+    for beyond in (5, -6):
+        with pytest.raises(IndexError):
+            opened[beyond]
+
+
+def test_an_open_volume_keeps_no_file_open(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((4, 8, 8), np.int16))
+    opened = [open_volume(tmp_path / "v.npy") for _ in range(5000)]  # usual limits are 1,024 files or fewer
+    assert not opened[-1][0].any()
+
+
+def test_a_volume_that_was_cut_off_meanwhile_is_named(tmp_path):
+    np.save(tmp_path / "v.npy", np.zeros((4, 8, 8), np.int16))
+    opened = open_volume(tmp_path / "v.npy")
+    os.truncate(tmp_path / "v.npy", 300)
+    with pytest.raises(UserError, match=r"v\.npy has become shorter"):
+        opened[3]
+
+
+def test_what_is_never_written_is_zero(tmp_path):
+    with new_volume(tmp_path / "v.npy", (3, 4, 5)) as volume:
+        volume[1] = 7
+    assert np.load(tmp_path / "v.npy").sum() == 7 * 20
 
 
 def test_a_volume_appears_only_when_it_is_complete(tmp_path):

@@ -19,7 +19,7 @@ from quietct.ct.noisy_regions import region_side, usable_regions
 from quietct.ct.pairing import RULES, TOLERANCE_STEPS, match_heights, step_mm
 from quietct.ct.projection import is_circular, project
 from quietct.ct.registration import Shift, estimate_shift, settled_shifts, shifted
-from quietct.ct.volume import open_volume, read_info, write_info
+from quietct.ct.volume import Volume, open_volume, read_info, write_info
 from quietct.errors import UserError
 from quietct.figures.calibration import plot_calibration
 
@@ -37,7 +37,7 @@ class Repeat:
     """One of the scans: its name, its volume (slices, rows, columns) and its facts."""
 
     name: str
-    volume: np.ndarray
+    volume: Volume
     info: dict[str, Any]
 
 
@@ -244,8 +244,7 @@ def _shifts(calibration: str, repeats: list[Repeat], partners: np.ndarray) -> np
     """Register each repeat to the first one: (repeats, slices, 2) pixels, NaN where a slice does not tell."""
     first, shifts = repeats[0], [np.zeros((partners.shape[1], 2))]
     for repeat, own in zip(repeats[1:], partners[1:], strict=True):
-        pairs = [(first.volume[k], repeat.volume[j]) for k, j in zip(partners[0], own, strict=True)]
-        found = [estimate_shift(*pair) for pair in pairs]
+        found = [estimate_shift(first.volume[k], repeat.volume[j]) for k, j in zip(partners[0], own, strict=True)]
         likeness = float(np.median(np.nan_to_num([estimate.correlation for estimate in found])))
         if likeness < DIFFERENT:
             raise UserError(

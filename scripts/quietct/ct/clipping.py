@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter
 from skimage.filters import threshold_otsu
 
 from quietct.ct.patches import body_mask
+from quietct.ct.volume import Volume
 
 logger = logging.getLogger(__name__)
 
@@ -28,12 +29,12 @@ class GreyScale(NamedTuple):
     high_hu: float | None = None
 
 
-def grey_scale(volume: np.ndarray) -> GreyScale:
+def grey_scale(volume: Volume | np.ndarray) -> GreyScale:
     """Find out whether a series was clipped, at air or at bone: then many pixels have the very last value.
 
     Parameters
     ----------
-    volume : ndarray of int (slices, rows, columns)
+    volume : Volume or ndarray of int (slices, rows, columns)
         HU as they came; resampling would blur the last value.
     """
     low, high = float(volume.min()), float(volume.max())
@@ -42,16 +43,16 @@ def grey_scale(volume: np.ndarray) -> GreyScale:
     return GreyScale(low if air else None, high if bone else None)
 
 
-def _fraction(volume: np.ndarray, value: float) -> float:
+def _fraction(volume: Volume | np.ndarray, value: float) -> float:
     return sum(np.count_nonzero(hu == value) for hu in volume) / volume.size
 
 
-def clipped_at_hu(volume: np.ndarray) -> float | None:
+def clipped_at_hu(volume: Volume | np.ndarray) -> float | None:
     """Tell where the air of a series is clipped (HU), with a warning; None if it is not.
 
     Parameters
     ----------
-    volume : ndarray (slices, rows, columns)
+    volume : Volume or ndarray (slices, rows, columns)
         HU.
     """
     low = grey_scale(volume).low_hu

@@ -14,7 +14,7 @@ from quietct.ct.dose_settings import dose_of, scanner_of
 from quietct.ct.low_dose import Scanner, extra_noise
 from quietct.ct.projection import is_circular, project, touches_border
 from quietct.ct.slice_profile import Cells, independent_cells, noise_cells, shared_normals
-from quietct.ct.volume import read_info
+from quietct.ct.volume import Volume, read_info
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class LowDose:
 
 
 def reduced_dose(
-    volume: np.ndarray,
+    volume: Volume,
     settings: dict[str, Any],
     stream: tuple[int, ...],
     info_path: str | Path,
@@ -76,7 +76,7 @@ def reduced_dose(
 
     Parameters
     ----------
-    volume : ndarray of int16 (slices, rows, columns)
+    volume : Volume of int16 (slices, rows, columns)
         The series, HU.
     settings : dict
         See `dose_settings`.

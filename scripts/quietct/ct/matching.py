@@ -16,7 +16,7 @@ import numpy as np
 from quietct.ct.averaging import mean_and_noise
 from quietct.ct.pairing import check_comparable, pair_slices
 from quietct.ct.registration import LARGEST_SHIFT_PX, Shift, estimate_shift, settled_shifts, shifted
-from quietct.ct.volume import new_volume, open_volume, read_info, to_int16, write_info
+from quietct.ct.volume import Volume, new_volume, open_volume, read_info, to_int16, write_info
 from quietct.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ class Target:
     """One of the series that make a target: its volume (slices, rows, columns), its facts, the scan's partners."""
 
     name: str
-    volume: np.ndarray
+    volume: Volume
     info: dict[str, Any]
     partners: np.ndarray
 
@@ -107,8 +107,9 @@ def match_target(
             moved = (
                 shifted(pair.volume[pair.partners[k]], shift[n]) for pair, shift in zip(pairs, shifts, strict=True)
             )
-            mean, variance, windowed_variance = mean_and_noise(moved, window_hu, image[k] if alike else None)
-            scan_slices[n], target_slices[n] = image[k], to_int16(mean)
+            own = image[k]
+            mean, variance, windowed_variance = mean_and_noise(moved, window_hu, own if alike else None)
+            scan_slices[n], target_slices[n] = own, to_int16(mean)
             noise.append(None if variance is None else variance**0.5)
             ceiling.append(-10 * float(np.log10(windowed_variance)) if windowed_variance else None)
         left_out = np.delete(np.asarray(info["z_mm"], float), kept).tolist()

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -19,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from quietct.ct.dose_reduction import reduced_dose
-from quietct.ct.volume import new_volume, open_volume, to_int16
+from quietct.ct.volume import Volume, new_volume, open_volume, to_int16
 from quietct.errors import UserError
 from quietct.orphans import end_with
 
@@ -34,7 +35,7 @@ NoisySlice = Callable[[int, np.ndarray], np.ndarray]
 class Scan:
     """What a model may ask about the volume that it shall make noisy."""
 
-    volume: np.ndarray  # int16 HU (slices, rows, columns)
+    volume: Volume  # int16 HU (slices, rows, columns)
     window_hu: Sequence[float]
     stream: tuple[int, int]  # seed and a number of the series: where its random streams begin
     info_path: str | Path | None
@@ -187,7 +188,12 @@ def noisy_slices(noise: NoisySlice, volume_path: str | Path, slices: int, thread
     context = get_context("fork" if sys.platform == "linux" else "spawn")
     try:
         with ProcessPoolExecutor(min(threads, slices), context, end_with, (os.getpid(),)) as pool:
-            yield from pool.map(task, range(slices))
+            # Few at a time, so that finished slices do not pile up where the disk is slow.
+            ahead = deque(pool.submit(task, k) for k in range(min(2 * threads, slices)))
+            for k in range(len(ahead), slices + len(ahead)):
+                yield ahead.popleft().result()
+                if k < slices:
+                    ahead.append(pool.submit(task, k))
     except BrokenProcessPool:
         raise UserError(
             "A process that added noise was killed, perhaps for want of memory. Start again, with fewer threads."

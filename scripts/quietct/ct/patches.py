@@ -168,8 +168,9 @@ def extract_patches(
     slices = np.flatnonzero(read_slices(training_slices, info_path, split, len(clean))).tolist()
     if split and info_path:
         warn_of_overlap(read_info(info_path), split, series)
-    corners = {k: patch_corners(clean[k], settings, np.random.default_rng([seed, name, k, 1])) for k in slices}
-    count = sum(len(chosen) for chosen in corners.values())
+    found = {k: patch_corners(clean[k], settings, np.random.default_rng([seed, name, k, 1])) for k in slices}
+    corners = {k: chosen for k, chosen in found.items() if len(chosen)}
+    count = sum(map(len, corners.values()))
     if not count:
         raise UserError(
             f"Series {series} gives no patches: no slice shows body enough. "
@@ -179,8 +180,8 @@ def extract_patches(
     with new_volume(patches_path, (count, 2, height, width)) as patches:
         n = 0
         for k, chosen in corners.items():
+            pair = np.stack([noisy[k], clean[k]])
             for row, column in chosen:
-                window = (k, slice(row, row + height), slice(column, column + width))
-                patches[n, 0], patches[n, 1] = noisy[window], clean[window]
+                patches[n] = pair[:, row : row + height, column : column + width]
                 n += 1
     logger.info("%s: %d pairs of %d x %d pixels from %d slices", series, count, height, width, len(slices))

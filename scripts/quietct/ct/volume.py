@@ -1,13 +1,18 @@
-"""The volume format between the stages: int16 HU in a memory-mappable .npy, and facts in JSON beside it."""
+"""The volume format between the stages: int16 HU in a .npy file, and facts in JSON beside it.
+
+Volumes are read and written slice by slice. They are not memory-mapped: pages that were touched through a map count as
+memory of the process, so that a job would seem to need as much as its files are large.
+"""
 
 from __future__ import annotations
 
 import json
+import operator
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -19,8 +24,122 @@ NO_VALUE = -32768
 HU_MIN, HU_MAX = -32767, 32767
 
 
-def open_volume(path: str | Path) -> np.ndarray:
-    """Open a volume or a patch set read-only without loading it.
+class Volume:
+    """An array in a .npy file, of which no more is in memory than was asked for.
+
+    Indexing works as for an ndarray as far as the first index goes; what comes after it is taken from the slices that
+    this one chooses, which are read whole and anew each time. The file is open only while it is read. Where an ndarray
+    is wanted, NumPy reads all of it.
+
+    Parameters
+    ----------
+    path : path
+        A file written by `new_volume`: a volume (slices, rows, columns), or patch pairs (n, 2, rows, columns).
+
+    Attributes
+    ----------
+    path : path
+    shape : tuple of int
+    dtype : numpy dtype
+
+    Raises
+    ------
+    ValueError or OSError
+        If the file is absent, too short, or no .npy array.
+    """
+
+    def __init__(self, path: str | Path):
+        header = np.lib.format.open_memmap(path, mode="r")
+        if not header.flags.c_contiguous:
+            raise ValueError("not in C order")
+        self.path, self.shape, self.dtype, self._offset = path, header.shape, header.dtype, header.offset
+        self.slice_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        """Count the slices."""
+        return self.shape[0]
+
+    @property
+    def size(self) -> int:
+        """Number of values."""
+        return int(np.prod(self.shape))
+
+    def place(self, index: int) -> int:
+        """Byte in the file where slice `index`, 0 or more, begins; it has `slice_bytes`."""
+        return self._offset + index * self.slice_bytes
+
+    def read(self, index: int) -> np.ndarray:
+        """Read slice `index`, 0 or more; the array is the caller's."""
+        one = np.empty(self.shape[1:], self.dtype)
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self.place(index))
+            if file.readinto(one.data.cast("B")) != self.slice_bytes:
+                raise UserError(f"{self.path} has become shorter. Delete it and run again.")
+        return one
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        """Read one slice or several."""
+        first, rest = (index[0], index[1:]) if isinstance(index, tuple) else (index, ())
+        if isinstance(first, int | np.integer):
+            number = range(len(self))[operator.index(first)]
+            return self.read(number)[rest].copy() if rest else self.read(number)
+        chosen = np.arange(len(self))[first].tolist()
+        return np.stack([self[(k, *rest)] for k in chosen]) if chosen else np.empty((0, *self.shape[1:]), self.dtype)
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Read slice after slice."""
+        return map(self.read, range(len(self)))
+
+    def blocks(self, block_bytes: int = 1 << 20) -> Iterator[bytes]:
+        """Read all values as they lie in the file, some bytes at a time."""
+        left = len(self) * self.slice_bytes
+        with open(self.path, "rb", buffering=0) as file:
+            file.seek(self._offset)
+            while left:
+                block = file.read(min(block_bytes, left))
+                if not block:
+                    raise UserError(f"{self.path} has become shorter. Delete it and run again.")
+                left -= len(block)
+                yield block
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Read all of it."""
+        return np.asarray(self[:], dtype)
+
+    def min(self) -> Any:
+        """Lowest value."""
+        return min(one.min() for one in self)
+
+    def max(self) -> Any:
+        """Highest value."""
+        return max(one.max() for one in self)
+
+
+class NewVolume:
+    """Where the slices of a volume are put: `volume[k] = slice`, in any order; what is never put is 0."""
+
+    def __init__(self, file: BinaryIO, shape: tuple[int, ...]):
+        self.shape, self._file, self._offset = shape, file, file.tell()
+        self._one = np.empty(shape[1:], np.int16)
+
+    def __len__(self) -> int:
+        """Count the slices."""
+        return self.shape[0]
+
+    def __setitem__(self, index: Any, values: Any) -> None:
+        """Write one slice, or several, from an array of their shape or one value."""
+        if isinstance(index, int | np.integer):
+            self._one[...] = values
+            self._file.seek(self._offset + range(len(self))[operator.index(index)] * self._one.nbytes)
+            self._file.write(self._one.data)
+            return
+        chosen = np.arange(len(self))[index].tolist()
+        for k, one in zip(chosen, np.broadcast_to(values, (len(chosen), *self.shape[1:])), strict=True):
+            self[k] = one
+
+
+def open_volume(path: str | Path) -> Volume:
+    """Open a volume or a patch set to be read slice by slice.
 
     Parameters
     ----------
@@ -29,8 +148,8 @@ def open_volume(path: str | Path) -> np.ndarray:
 
     Returns
     -------
-    ndarray of int16
-        HU, memory-mapped; a volume has the axes (slices, rows, columns).
+    Volume of int16
+        HU; a volume has the axes (slices, rows, columns).
 
     Raises
     ------
@@ -38,7 +157,7 @@ def open_volume(path: str | Path) -> np.ndarray:
         If the file is absent or is no .npy array.
     """
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        return Volume(path)
     except FileNotFoundError:
         raise UserError(f"{path} does not exist.") from None
     except (ValueError, OSError) as error:
@@ -46,10 +165,8 @@ def open_volume(path: str | Path) -> np.ndarray:
 
 
 @contextmanager
-def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Give a writable int16 array on disk that appears at `path` when the block ends well.
-
-    Slices are written one by one, so that memory does not grow with the series.
+def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[NewVolume]:
+    """Give an int16 array on disk to be written slice by slice, which appears at `path` when the block ends well.
 
     Parameters
     ----------
@@ -60,23 +177,23 @@ def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[np.ndarray]
 
     Yields
     ------
-    ndarray of int16
-        Memory-mapped and writable, in HU.
+    NewVolume
+        In HU.
     """
-    with written_whole(path) as partial:
-        volume = np.lib.format.open_memmap(partial, mode="w+", dtype=np.int16, shape=shape)
+    shape = tuple(map(int, shape))
+    with written_whole(path) as partial, open(partial, "xb") as file:
+        _write_header(file, shape)
+        end = file.tell() + int(np.prod(shape)) * np.dtype(np.int16).itemsize
         if hasattr(os, "posix_fallocate"):
-            # Writing through a memory map to a full disk kills the process; asking for the space first is an error.
-            with open(partial, "r+b") as file:
-                os.posix_fallocate(file.fileno(), 0, os.path.getsize(partial))
-        yield volume
-        volume.flush()
+            os.posix_fallocate(file.fileno(), 0, end)  # a full disk is told now, not after hours
+        file.truncate(end)
+        yield NewVolume(file, shape)
 
 
 def write_volume(path: str | Path, shape: tuple[int, int, int], slices: Iterable[np.ndarray]) -> None:
     """Write a volume that appears at `path` when all its slices are there.
 
-    It is the file of `new_volume`, written from front to back, which is faster than through a memory map.
+    It is the file of `new_volume`, written from front to back.
 
     Parameters
     ----------
@@ -87,19 +204,25 @@ def write_volume(path: str | Path, shape: tuple[int, int, int], slices: Iterable
     slices : iterable of ndarray of int16 (rows, columns)
         In HU. An array may be used again once the next one is asked for.
     """
-    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False, "shape": shape}
     with written_whole(path) as partial, open(partial, "xb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        _write_header(file, shape)
         for one in slices:
             file.write(one.data)
 
 
-def preview_index(volume: np.ndarray, wanted: int | None, path: str | Path, allowed: np.ndarray | None = None) -> int:
+def _write_header(file: BinaryIO, shape: tuple[int, ...]) -> None:
+    header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+
+
+def preview_index(
+    volume: Volume | np.ndarray, wanted: int | None, path: str | Path, allowed: np.ndarray | None = None
+) -> int:
     """Find the slice that pictures show.
 
     Parameters
     ----------
-    volume : ndarray (slices, rows, columns)
+    volume : Volume or ndarray (slices, rows, columns)
     wanted : int or None
         The config's `preview.slice`; None for the middle slice, or of those allowed the one nearest to the middle.
     path : path

@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 
+from quietct.ct.volume import Volume
 from quietct.evaluation.observer import CHANNELS, WIDTH_OF_DIAMETER, channel_outputs, detectability, laguerre_gauss
 
 # The covariance of the channels is estimated from the pairs; with fewer, d' would be far too low.
 MIN_PAIRS = 10 * CHANNELS
 
 
-def regions_of(volume: np.ndarray, pairs: list[dict[str, Any]], kind: str, side: int) -> np.ndarray:
+def regions_of(volume: Volume | np.ndarray, pairs: list[dict[str, Any]], kind: str, side: int) -> np.ndarray:
     """Cut the regions around all places out of the slices of a kind.
 
     Parameters
     ----------
-    volume : ndarray (slices, rows, columns)
+    volume : Volume or ndarray (slices, rows, columns)
         HU.
     pairs : list of dict
         As `quietct.ct.detection.make_detection_task` writes them.
@@ -33,19 +34,20 @@ def regions_of(volume: np.ndarray, pairs: list[dict[str, Any]], kind: str, side:
     half = side // 2
     return np.array(
         [
-            volume[pair[kind], row - half : row + half + 1, column - half : column + half + 1]
+            image[row - half : row + half + 1, column - half : column + half + 1].copy()
             for pair in pairs
+            for image in [volume[pair[kind]]]
             for row, column in zip(pair["rows"], pair["columns"], strict=True)
         ]
     )
 
 
-def measure_detectability(volume: np.ndarray, facts: Mapping[str, Any]) -> dict[str, object]:
+def measure_detectability(volume: Volume | np.ndarray, facts: Mapping[str, Any]) -> dict[str, object]:
     """Let a channelised Hotelling observer look for the nodules; see `quietct.evaluation.observer`.
 
     Parameters
     ----------
-    volume : ndarray (slices, rows, columns)
+    volume : Volume or ndarray (slices, rows, columns)
         The task as a method returned it, HU.
     facts : mapping
         JSON of the task: `detection` and `spacing_mm`.

@@ -5,7 +5,7 @@ The regions are chosen on the target alone, so that they are the same for every 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
@@ -63,8 +63,8 @@ def region_side(pixel_mm: float) -> int:
 
 def noise_regions(
     images: Iterable[np.ndarray], targets: Iterable[np.ndarray], pixel_mm: float, exact_target: bool
-) -> np.ndarray:
-    """Cut the noise of an image out of all homogeneous regions of its slices.
+) -> Iterator[np.ndarray]:
+    """Cut the noise of an image out of all homogeneous regions of its slices, one slice after the other.
 
     Parameters
     ----------
@@ -76,21 +76,19 @@ def noise_regions(
         to the fine structure of the tissue. Otherwise it is the image itself. Of both a trend of second order is
         subtracted (see `detrended`).
 
-    Returns
-    -------
+    Yields
+    ------
     ndarray of float64 (regions, side, side)
-        HU; see `region_side`.
+        HU, of a slice that has any; see `region_side`.
     """
     side = region_side(pixel_mm)
-    found = [np.empty((0, side, side))]
     for image, target in zip(images, targets, strict=True):
         corners = homogeneous_regions(target, pixel_mm)
         if len(corners):
-            found.append(cut(image - target.astype(float) if exact_target else image.astype(float), corners, side))
-    return detrended(np.concatenate(found))
+            yield detrended(cut(image - target.astype(float) if exact_target else image.astype(float), corners, side))
 
 
-def measure_noise_power(noise: np.ndarray, pixel_mm: float) -> dict[str, object]:
+def measure_noise_power(noise: Iterable[np.ndarray], pixel_mm: float) -> dict[str, object]:
     """Sum up the noise of a method as a physicist does: spectrum, peak, mean and standard deviation.
 
     AAPM Task Group 233 (Samei et al., Med. Phys. 46(11), 2019) describes noise by these; the spectrum is that of
@@ -98,8 +96,8 @@ def measure_noise_power(noise: np.ndarray, pixel_mm: float) -> dict[str, object]
 
     Parameters
     ----------
-    noise : ndarray (regions, side, side)
-        From `noise_regions`.
+    noise : iterable of ndarray (regions, side, side)
+        From `noise_regions`; looked at one by one.
     pixel_mm : float
 
     Returns
@@ -108,19 +106,25 @@ def measure_noise_power(noise: np.ndarray, pixel_mm: float) -> dict[str, object]
         `frequency_per_mm` and `power_hu2_mm2` (lists), `peak_per_mm` and `mean_per_mm` (None for an image without any
         noise), `sd_hu`, `n_regions`; or `missing`, a sentence, where there are fewer than `MIN_REGIONS` regions.
     """
-    if len(noise) < MIN_REGIONS:
+    side = region_side(pixel_mm)
+    count, squares, power = 0, 0.0, np.zeros((side, side))
+    for regions in noise:
+        count += len(regions)
+        squares += float(np.square(regions).sum())
+        power += noise_power(regions, pixel_mm).sum(axis=0)
+    if count < MIN_REGIONS:
         return {
-            "missing": f"The target has {len(noise)} homogeneous regions of soft tissue of {REGION_MM:g} mm, "
+            "missing": f"The target has {count} homogeneous regions of soft tissue of {REGION_MM:g} mm, "
             f"but {MIN_REGIONS} are needed."
         }
-    frequency, power = ring_average(noise_power(noise, pixel_mm).mean(axis=0), pixel_mm)
-    free = 1 - TREND_PARAMETERS / noise[0].size
-    quiet = not power.any()
+    frequency, rings = ring_average(power / count, pixel_mm)
+    free = 1 - TREND_PARAMETERS / power.size
+    quiet = not rings.any()
     return {
         "frequency_per_mm": frequency.tolist(),
-        "power_hu2_mm2": power.tolist(),
-        "peak_per_mm": None if quiet else peak_frequency(frequency, power),
-        "mean_per_mm": None if quiet else mean_frequency(frequency, power),
-        "sd_hu": float(np.sqrt(np.square(noise).mean() / free)),
-        "n_regions": len(noise),
+        "power_hu2_mm2": rings.tolist(),
+        "peak_per_mm": None if quiet else peak_frequency(frequency, rings),
+        "mean_per_mm": None if quiet else mean_frequency(frequency, rings),
+        "sd_hu": float(np.sqrt(squares / (count * power.size) / free)),
+        "n_regions": count,
     }

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.ndimage import gaussian_filter
 
 from quietct.ct.clipping import NEAR_HU, GreyScale
+from quietct.ct.volume import Volume
 
 OUTSIDE_MM = 4.0  # how far around a nodule its surroundings are looked at
 EDGE_MM = 1.5  # the blur of the edge reaches this far to both sides
@@ -58,7 +59,7 @@ class Section:
     background_hu: float
     contrast_hu: float
 
-    def cut(self, volume: np.ndarray) -> np.ndarray:
+    def cut(self, volume: Volume | np.ndarray) -> np.ndarray:
         """Take the pixels around the section out of a volume (slices, rows, columns), float64 HU."""
         return volume[self.index, self.rows, self.columns].astype(float)
 
@@ -86,13 +87,13 @@ def core_of(edge_mm: np.ndarray, radius_mm: float) -> np.ndarray:
 
 
 def nodule_section(
-    target: np.ndarray, index: int, nodule: int, row: float, column: float, radius_mm: float, pixel_mm: float
+    target: Volume | np.ndarray, index: int, nodule: int, row: float, column: float, radius_mm: float, pixel_mm: float
 ) -> Section | None:
     """Cut a nodule out of a slice.
 
     Parameters
     ----------
-    target : ndarray (slices, rows, columns)
+    target : Volume or ndarray (slices, rows, columns)
         HU.
     index : int
         Slice.
@@ -139,7 +140,7 @@ def nodule_section(
 
 def sections(
     table: pd.DataFrame,
-    target: np.ndarray,
+    target: Volume | np.ndarray,
     z_mm: Sequence[float],
     slices: Sequence[int],
     pixel_mm: float,
@@ -151,7 +152,7 @@ def sections(
     ----------
     table : DataFrame
         Nodules, as from `quietct.ct.nodule_truth.read_nodules`.
-    target : ndarray (slices, rows, columns)
+    target : Volume or ndarray (slices, rows, columns)
         HU.
     z_mm : sequence of float
         Heights of the volume's slices.

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from quietct.ct.volume import Volume
 from quietct.evaluation.nodule_sections import Section
 from quietct.evaluation.task_transfer import contrast_to_noise
 
@@ -18,8 +19,8 @@ def by_nodule(found: Sequence[Section]) -> dict[int, list[Section]]:
 
 
 def measure_nodules(
-    images: np.ndarray,
-    targets: np.ndarray,
+    images: Volume | np.ndarray,
+    targets: Volume | np.ndarray,
     found: Sequence[Section],
     table: pd.DataFrame,
     z_mm: Sequence[float],
@@ -33,7 +34,7 @@ def measure_nodules(
 
     Parameters
     ----------
-    images, targets : ndarray (slices, rows, columns)
+    images, targets : Volume or ndarray (slices, rows, columns)
         HU.
     found : sequence of Section
         Of slices near the middles of nodules; a nodule's contrast and CNR are means over its sections.

@@ -15,7 +15,7 @@ import pandas as pd
 from quietct.ct.clipping import GreyScale, grey_scale
 from quietct.ct.nodule_truth import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import is_failed, open_volume, read_info, write_info
+from quietct.ct.volume import Volume, is_failed, open_volume, read_info, write_info
 from quietct.evaluation.detectability import measure_detectability
 from quietct.evaluation.homogeneous import measure_noise_power, noise_regions
 from quietct.evaluation.nodule_sections import sections
@@ -91,8 +91,8 @@ def measure_physics(
 
 
 def _of_slices(
-    images: np.ndarray,
-    targets: np.ndarray,
+    images: Volume,
+    targets: Volume,
     facts: dict[str, Any],
     chosen: np.ndarray,
     table: pd.DataFrame,
@@ -107,7 +107,8 @@ def _of_slices(
     row_mm, pixel_mm = (float(value) for value in facts["spacing_mm"])
     if abs(row_mm - pixel_mm) > 1e-3 * pixel_mm:
         return _none("The pixels are not square.")
-    regions = noise_regions(images[chosen], targets[chosen], pixel_mm, exact_target)
+    seen, wanted = (images[k] for k in chosen), (targets[k] for k in chosen)
+    regions = noise_regions(seen, wanted, pixel_mm, exact_target)
     noise = {"noise_power": measure_noise_power(regions, pixel_mm)}
     if table.empty:
         return _none("It is not known where the series has nodules.") | noise
@@ -127,7 +128,7 @@ def _none(why: str) -> dict[str, dict[str, Any]]:
     return {name: {"missing": why} for name in MEASURES if name != "detectability"}
 
 
-def _of_task(volume: np.ndarray, facts: dict[str, Any]) -> dict[str, Any]:
+def _of_task(volume: Volume, facts: dict[str, Any]) -> dict[str, Any]:
     """Measure what is seen in the detection task."""
     failed = sum(is_failed(image) for image in volume)
     if failed:

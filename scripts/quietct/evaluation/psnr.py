@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quietct.ct.volume import is_failed, open_volume
+from quietct.ct.volume import Volume, is_failed, open_volume
 from quietct.errors import UserError
 
 
@@ -58,7 +58,7 @@ def psnr_db(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) 
     return float(-10.0 * np.log10(mean_square)) if mean_square > 0 else float("inf")
 
 
-def open_alike(*paths: str | Path) -> list[np.ndarray]:
+def open_alike(*paths: str | Path) -> list[Volume]:
     """Open volumes that must have one shape.
 
     Parameters
@@ -68,8 +68,8 @@ def open_alike(*paths: str | Path) -> list[np.ndarray]:
 
     Returns
     -------
-    list of ndarray of int16
-        HU (slices, rows, columns), memory-mapped.
+    list of Volume of int16
+        HU (slices, rows, columns).
 
     Raises
     ------

@@ -128,8 +128,9 @@ def _slice_rows(
         )
     for index in np.flatnonzero(read_slices(test_slices, info_path, split, len(clean))).tolist():
         row = {"slice": index, "z_mm": positions[index], **dict.fromkeys(MEASURES, float("nan"))}
-        if not is_failed(image[index]):
-            one, other = np.asarray(image[index]), np.asarray(clean[index])
+        one = image[index]
+        if not is_failed(one):
+            other = clean[index]
             row |= slice_quality(one, other, window_hu, scale)
             row |= tissue_errors(one, other, slice_tissues(other, scale, facts, index, nodules))
             row["ceiling_psnr_db"] = float("nan") if ceilings[index] is None else ceilings[index]

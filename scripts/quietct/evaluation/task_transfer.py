@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.signal.windows import tukey
 
+from quietct.ct.volume import Volume
 from quietct.evaluation.nodule_sections import OUTSIDE_MM, Section
 
 INSIDE_MM = OUTSIDE_MM  # a section must have this radius, so that its edge has two sides
@@ -114,13 +115,17 @@ def contrast_to_noise(image: np.ndarray, target: np.ndarray, section: Section, e
 
 
 def measure_task_transfer(
-    images: np.ndarray, targets: np.ndarray, found: Sequence[Section], pixel_mm: float, exact_target: bool
+    images: Volume | np.ndarray,
+    targets: Volume | np.ndarray,
+    found: Sequence[Section],
+    pixel_mm: float,
+    exact_target: bool,
 ) -> dict[str, object]:
     """Measure the transfer function at the edges of nodules, and that of the target beside it.
 
     Parameters
     ----------
-    images, targets : ndarray (slices, rows, columns)
+    images, targets : Volume or ndarray (slices, rows, columns)
         HU.
     found : sequence of Section
         Of nodules near their middles; those of a smaller radius than `INSIDE_MM` are left out.

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from quietct.ct.split import Split, read_slices, training_slices
+from quietct.ct.volume import Volume
 from quietct.errors import UserError
 from quietct.evaluation.baselines import bind
 from quietct.evaluation.psnr import open_alike, psnr_db
@@ -119,16 +120,16 @@ def spread_slices(
     UserError
         If the shapes of a pair differ, or the split leaves a series no slice.
     """
-    slices: list[tuple[np.ndarray, np.ndarray]] = []
+    slices: list[tuple[Volume, Volume, int]] = []
     facts = [None] * len(clean) if infos is None else infos
     for clean_path, noisy_path, info in zip(clean, noisy, facts, strict=True):
         reference, image = open_alike(clean_path, noisy_path)
         allowed = read_slices(training_slices, info, split, len(reference))
-        slices += [(image[k], reference[k]) for k in np.flatnonzero(allowed)]
+        slices += [(image, reference, k) for k in np.flatnonzero(allowed).tolist()]
     count = min(count, len(slices))
     # The middles of `count` equal stretches: neither the first nor the last slice, which show little of the chest.
     chosen: Any = ((np.arange(count) + 0.5) * len(slices) / count).astype(int) if count else []
-    return [slices[index] for index in chosen]
+    return [(image[k], reference[k]) for image, reference, k in (slices[index] for index in chosen)]
 
 
 def edges(settings: Mapping[str, Any], grid: Mapping[str, Sequence[Any]]) -> list[str]:

@@ -95,8 +95,8 @@ def plot_contact_sheet(
     volume, *others = open_alike(clean, noisy, *images)
     held_out = read_slices(test_slices, info, split, len(volume))
     index = preview_index(volume, slice_index, clean, held_out)
-    reference = np.asarray(volume[index])
-    cells = {method: np.asarray(other[index]) for method, other in zip(["noisy", *methods], others, strict=True)}
+    reference = volume[index]
+    cells = {method: other[index] for method, other in zip(["noisy", *methods], others, strict=True)}
     z_mm = read_info(info)["z_mm"][index]
     title = f"{series}, slice {index} (z {z_mm:.1f} mm), noise {noise}, {window_label(window_hu)}".replace("z -", "z −")
     with matplotlib.rc_context({**RC, "axes.grid": False}):

@@ -205,7 +205,7 @@ class Trainer:
         For some steps at a time: between two gradients, with nothing of it in the processor's cache, the same takes
         five times as long.
         """
-        order, orientations = np.arange(self.patches), np.zeros(self.steps_per_epoch, int)
+        order, orientations = np.arange(self.patches, dtype=np.int32), np.zeros(self.steps_per_epoch, int)
         if self.settings.get("shuffle", True):
             self._stream(ORDER, epoch).shuffle(order)
         if self.settings["augment"]:
@@ -218,7 +218,7 @@ class Trainer:
         step, size, noise = epoch * self.steps_per_epoch + k, self.settings["batch_size"], None
         if self.variant.gradient_noise:
             noise = self._stream(GRADIENT_NOISE, step)
-        # The training set is a memory-mapped file: sorted reads are sequential reads.
+        # The training set lies in files: sorted reads are sequential reads.
         return Chance(np.sort(order[k * size : (k + 1) * size]), orientation % 4, orientation >= 4, noise)
 
     def _step(self, batch_gradient: BatchGradient, chance: Chance, epoch: int) -> tuple[float, dict[str, float]]:
