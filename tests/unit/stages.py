@@ -30,8 +30,8 @@ from quietct.figures.contact_sheet import Zoom, plot_contact_sheet
 from quietct.figures.gif import render_scroll_gif
 from quietct.figures.nodules import plot_nodules
 from quietct.nn.architecture import Architecture
-from quietct.nn.checkpoint import save_network
 from quietct.nn.network import Network
+from quietct.nn.weights import save_network
 from quietct.report.slices import Volumes, embed_slices
 
 SIDE = 192

@@ -42,6 +42,7 @@ def python(repository):
         "denoise_slice",
         "low_dose",
         "read_dicom",
+        "training_memory",
         "training_throughput",
     ],
 )
@@ -102,6 +103,18 @@ def test_throughput_of_every_variant_is_reported(python, tmp_path):
             row["trainer_patches_per_second"] / row["bare_patches_per_second"]
         )
         assert min(row["gradient_noise"], row["dilated"], row["dilated_gradient_noise"]) > 0
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="Linux alone tells the memory")
+def test_memory_of_trainings_is_reported(python, tmp_path):
+    options = "--mb", 3, 6, "--threads", 1, "--folder", tmp_path, "--json", tmp_path / "m.json"
+    finished = python("benchmarks/training_memory.py", *options)
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads((tmp_path / "m.json").read_text())
+    assert [(row["set_mb"], row["files"], row["patches"]) for row in rows] == [(3, 1, 160), (6, 2, 320)]
+    for row in rows:
+        assert 20 < row["peak_pss_mib"] < row["peak_rss_mib"] < 1024
+    assert [path.name for path in tmp_path.iterdir()] == ["m.json"]
 
 
 def test_tricks_compute_the_same_with_and_without(python, tmp_path):

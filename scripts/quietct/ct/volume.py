@@ -71,11 +71,19 @@ class Volume:
     def read(self, index: int) -> np.ndarray:
         """Read slice `index`, 0 or more; the array is the caller's."""
         one = np.empty(self.shape[1:], self.dtype)
+        self.read_into(one, index)
+        return one
+
+    def read_into(self, one: np.ndarray, index: int) -> None:
+        """Read slice `index`, 0 or more, into an array of its shape and dtype."""
         with open(self.path, "rb", buffering=0) as file:
             file.seek(self.place(index))
-            if file.readinto(one.data.cast("B")) != self.slice_bytes:
-                raise UserError(f"{self.path} has become shorter. Delete it and run again.")
-        return one
+            if file.readinto(one.data) < self.slice_bytes:
+                raise self.cut_off()
+
+    def cut_off(self) -> UserError:
+        """Say that the file does not hold what its header said when it was opened."""
+        return UserError(f"{self.path} has become shorter. Delete it and run again.")
 
     def __getitem__(self, index: Any) -> np.ndarray:
         """Read one slice or several."""
@@ -98,7 +106,7 @@ class Volume:
             while left:
                 block = file.read(min(block_bytes, left))
                 if not block:
-                    raise UserError(f"{self.path} has become shorter. Delete it and run again.")
+                    raise self.cut_off()
                 left -= len(block)
                 yield block
 
