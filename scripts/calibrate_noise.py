@@ -11,7 +11,6 @@ if __name__ == "__main__":
             snakemake.input.volumes,
             snakemake.input.infos,
             snakemake.output.fit,
-            snakemake.output.plot,
             calibration=snakemake.params.calibration,
             **json.loads(snakemake.params.settings),
         )

@@ -16,6 +16,7 @@ from quietct.ct.projection import project
 from quietct.ct.volume import to_int16
 from quietct.errors import UserError
 from quietct.evaluation.noise_power import noise_power, ring_average
+from quietct.figures.calibration import plot_calibration
 
 PIXEL_MM, SIDE, VIEWS, SLICES = 1.4, 256, 60, 5
 NYQUIST = 0.5 / PIXEL_MM
@@ -73,7 +74,7 @@ def write(folder, volumes, **changes):
             info |= changes
         path.with_suffix(".json").write_text(json.dumps(info))
     infos = [path.with_suffix(".json") for path in paths]
-    return paths, infos, folder / "fit.json", folder / "fit.png"
+    return paths, infos, folder / "fit.json"
 
 
 def gain_of(fit):
@@ -100,7 +101,7 @@ def test_photons_and_kernel_are_found_again_although_the_repeats_are_shifted(fit
 
 
 def test_the_file_says_how_well_it_fits(fitted):
-    (_, _, path, plot), fit = fitted
+    (_, _, path), fit = fitted
     settings = {key: value for key, value in fit.items() if key not in ("photons", "kernel", "fit")}
     assert settings == {
         "exposure_mas": 100.0,
@@ -120,7 +121,11 @@ def test_the_file_says_how_well_it_fits(fitted):
     assert quality["regions"] > 100
     np.testing.assert_allclose(np.hypot(*np.transpose(quality["shift_px"][0])), 0.5, atol=0.05)
     assert path.read_text().endswith("}\n")
-    with Image.open(plot) as picture:
+
+
+def test_the_picture_shows_what_was_found(fitted, tmp_path):
+    plot_calibration(fitted[0][2], tmp_path / "fit.png", "pair")
+    with Image.open(tmp_path / "fit.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
 
 

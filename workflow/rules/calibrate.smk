@@ -15,12 +15,6 @@ rule calibrate_noise:
         infos=collect("<results>/volumes/{series}.json", series=get_repeats),
     output:
         fit="<results>/calibration/{calibration}.json",
-        plot=report(
-            "<results>/figures/calibration-{calibration}.png",
-            caption="../report/calibration.rst",
-            category="Noise",
-            labels={"calibration": "{calibration}"},
-        ),
     log:
         "<logs>/calibrate_noise/{calibration}.log",
     benchmark:
@@ -40,3 +34,32 @@ rule calibrate_noise:
         "Estimating the noise {wildcards.calibration} from repeats"
     script:
         "../../scripts/calibrate_noise.py"
+
+
+rule plot_calibration:
+    input:
+        fit="<results>/calibration/{calibration}.json",
+    output:
+        plot=report(
+            "<results>/figures/calibration-{calibration}.png",
+            caption="../report/calibration.rst",
+            category="Noise",
+            labels={"calibration": "{calibration}"},
+        ),
+    log:
+        "<logs>/plot_calibration/{calibration}.log",
+    benchmark:
+        "<benchmarks>/plot_calibration/{calibration}.tsv"
+    conda:
+        "../../environment.yml"
+    threads: 1
+    resources:
+        mem_mb=get_memory("picture"),
+        runtime=get_minutes("picture"),
+    params:
+        calibration=lambda wildcards: wildcards.calibration,
+        code=get_code("plot_calibration"),
+    message:
+        "Plotting the noise {wildcards.calibration} as measured and as simulated"
+    script:
+        "../../scripts/plot_calibration.py"

@@ -21,7 +21,6 @@ from quietct.ct.projection import is_circular, project
 from quietct.ct.registration import Shift, estimate_shift, settled_shifts, shifted
 from quietct.ct.volume import Volume, open_volume, read_info, write_info
 from quietct.errors import UserError
-from quietct.figures.calibration import plot_calibration
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +44,6 @@ def calibrate_noise(
     volumes: Sequence[str | Path],
     infos: Sequence[str | Path],
     fit_json: str | Path,
-    plot_png: str | Path,
     *,
     calibration: str,
     electronic_noise: float = 0.0,
@@ -66,10 +64,8 @@ def calibrate_noise(
     fit_json : path
         Where `photons`, `exposure_mas`, `slice_thickness_mm`, `electronic_noise`, `bowtie_mm`, `views` and `kernel` go,
         and under `fit` how well they reproduce the noise.
-    plot_png : path
-        Where the picture of that goes.
     calibration : str
-        Its name in the config, for messages and the title.
+        Its name in the config, for messages.
     electronic_noise, bowtie_mm, views : float, float or None, int
         See `Scanner`; they are not fitted.
 
@@ -116,7 +112,6 @@ def calibrate_noise(
         "z_mm": [repeats[0].info["z_mm"][k] for k in partners[0]],
         "shift_px": [shift.round(3).tolist() for shift in shifts[1:]],
     }
-    plot_calibration(found, scanner, plot_png, calibration)
     assert scanner.kernel is not None
     info = repeats[0].info
     write_info(
@@ -156,8 +151,8 @@ def fit_quality(found: NoiseComparison, again: NoiseComparison, pixel_mm: float)
     dict
         `sd_ratio`, measured over simulated standard deviation of the regions: median, 16th and 84th percentile;
         `sd_ratio_by_chance`, the same of one simulation over the other; `nps_rms_error`, root mean square of simulated
-        / measured - 1 of the mean ring averages over the lower 75 % of the frequencies; `regions`; and `nps`, these
-        averages themselves (HU² mm²).
+        / measured - 1 of the mean ring averages over the lower 75 % of the frequencies; `regions`; `nps`, these
+        averages themselves (HU² mm²); and `region_sd_hu`, the standard deviation in each region.
     """
     frequency = found.frequency
     measured, simulated = found.measured.mean(axis=(0, 1)), (found.simulated + again.simulated).mean(axis=(0, 1)) / 2
@@ -172,6 +167,11 @@ def fit_quality(found: NoiseComparison, again: NoiseComparison, pixel_mm: float)
             "frequency_per_mm": frequency.round(5).tolist(),
             "measured": measured.round(4).tolist(),
             "simulated": simulated.round(4).tolist(),
+            "nyquist_per_mm": found.nyquist_per_mm,
+        },
+        "region_sd_hu": {
+            "measured": found.measured_sd.round(3).tolist(),
+            "simulated": simulated_sd.round(3).tolist(),
         },
     }
 

@@ -8,52 +8,51 @@ import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from quietct.ct.low_dose import Scanner
-from quietct.ct.noise_fit import NoiseComparison
+from quietct.ct.volume import read_info
 from quietct.figures.style import RC, save_figure
 
 MEASURED, SIMULATED = "#0072B2", "#D55E00"
 
 
-def plot_calibration(found: NoiseComparison, scanner: Scanner, plot: str | Path, calibration: str) -> None:
+def plot_calibration(fit_json: str | Path, plot: str | Path, calibration: str) -> None:
     """Draw the noise spectra, the gain of the kernel, and the standard deviation of every region.
 
     Parameters
     ----------
-    found : NoiseComparison
-        Measured noise beside noise simulated with the scanner.
-    scanner : Scanner
-        What was found.
+    fit_json : path
+        What `calibrate_noise` found, with measured noise beside noise simulated with it.
     plot : path
         The PNG to write.
     calibration : str
         For the title.
     """
-    nyquist = found.nyquist_per_mm
-    shown = (found.frequency > 0) & (found.frequency <= nyquist * 1.001)
+    found = read_info(fit_json)
+    kernel, nps, sd = found["kernel"], found["fit"]["nps"], found["fit"]["region_sd_hu"]
+    frequency, nyquist = np.array(nps["frequency_per_mm"]), nps["nyquist_per_mm"]
+    shown = (frequency > 0) & (frequency <= nyquist * 1.001)
+    measured_sd, simulated_sd = np.array(sd["measured"]), np.array(sd["simulated"])
     with matplotlib.rc_context(RC):
         figure = Figure(figsize=(12, 4), layout="constrained")
         spectra, gain, levels = figure.subplots(1, 3)
         for values, label, colour, line, marker in (
-            (found.measured, "measured", MEASURED, "-", "o"),
-            (found.simulated, "simulated", SIMULATED, (0, (4, 2)), "s"),
+            (nps["measured"], "measured", MEASURED, "-", "o"),
+            (nps["simulated"], "simulated", SIMULATED, (0, (4, 2)), "s"),
         ):
             look = {"color": colour, "linestyle": line, "marker": marker, "markersize": 3.5, "label": label}
-            spectra.plot(found.frequency[shown], values.mean(axis=(0, 1))[shown], **look)
+            spectra.plot(frequency[shown], np.array(values)[shown], **look)
         spectra.set(xlabel="Spatial frequency (cycles/mm)", ylabel="Noise power (HU² mm²)", title="Noise spectrum")
         spectra.set(xlim=(0, nyquist), ylim=(0, None))
         spectra.legend()
-        if scanner.kernel is not None:
-            gain.plot(scanner.kernel.frequency_per_mm, scanner.kernel.gain, color="black", linewidth=2)
+        gain.plot(kernel["frequency_per_mm"], kernel["gain"], color="black", linewidth=2)
         gain.axhline(1, color="#555555", linewidth=0.8, linestyle=":")
         gain.set(xlabel="Spatial frequency (cycles/mm)", ylabel="Gain on ramp noise", title="Kernel")
         gain.set(xlim=(0, nyquist), ylim=(0, None))
-        end = 1.05 * max(found.measured_sd.max(), found.simulated_sd.max())
+        end = 1.05 * max(measured_sd.max(), simulated_sd.max())
         levels.plot([0, end], [0, end], color="#555555", linewidth=0.8, linestyle=":", label="equal")
-        levels.plot(found.simulated_sd, found.measured_sd, "o", color=MEASURED, markersize=3, alpha=0.5)
-        ratio = np.median(found.measured_sd / found.simulated_sd)
+        levels.plot(simulated_sd, measured_sd, "o", color=MEASURED, markersize=3, alpha=0.5)
+        ratio = np.median(measured_sd / simulated_sd)
         levels.set(xlabel="Standard deviation, simulated (HU)", ylabel="Standard deviation, measured (HU)")
-        levels.set(xlim=(0, end), ylim=(0, end), aspect="equal", title=f"{len(found.measured_sd)} regions")
+        levels.set(xlim=(0, end), ylim=(0, end), aspect="equal", title=f"{len(measured_sd)} regions")
         levels.legend(title=f"median ratio {ratio:.3f}", loc="upper left")
-        figure.suptitle(f"Calibration {calibration}: {scanner.photons:.3g} photons", fontsize=11)
+        figure.suptitle(f"Calibration {calibration}: {found['photons']:.3g} photons", fontsize=11)
         save_figure(figure, plot, dpi=130)
