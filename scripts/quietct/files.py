@@ -14,6 +14,8 @@ from pathlib import Path
 from quietct.errors import UserError
 from quietct.orphans import is_running
 
+NO_SPACE_BYTES = 1 << 16
+
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
@@ -76,15 +78,26 @@ def _refusals_named(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        number = getattr(system_error(error), "errno", None)
+        # NumPy tells of a short write, and not why.
+        unexplained = number is None and shutil.disk_usage(target.parent).free < NO_SPACE_BYTES
+        if number in (errno.ENOSPC, errno.EDQUOT) or unexplained:
             raise UserError(
                 f"The disk is full: {target} could not be written. Free some space and start again."
             ) from error
-        if error.errno == errno.EROFS:
+        if number == errno.EROFS:
             raise UserError(
                 f"{target} could not be written, for its folder is read-only. Make it writable and start again."
             ) from error
         raise
+
+
+def system_error(error: BaseException) -> BaseException:
+    """Find the error of the system behind one that was raised in its place, as pydicom does; else give it back."""
+    cause = error
+    while not getattr(cause, "errno", None) and cause.__cause__ is not None:
+        cause = cause.__cause__
+    return cause if getattr(cause, "errno", None) else error
 
 
 def _remove(path: Path) -> None:

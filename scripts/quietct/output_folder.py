@@ -10,6 +10,7 @@ from pathlib import Path
 import pydicom
 
 from quietct.errors import UserError
+from quietct.files import system_error
 
 DENOISED = "Denoised by quietct"  # so the derivation of everything begins that quietct has written
 
@@ -73,9 +74,7 @@ def failures_named(output: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        cause: BaseException = error
-        while not getattr(cause, "errno", None) and cause.__cause__ is not None:
-            cause = cause.__cause__  # pydicom raises errors of its own in place of those of the system
+        cause = system_error(error)
         number, reason = getattr(cause, "errno", None), getattr(cause, "strerror", None)
         place = str(getattr(cause, "filename", None) or output)
         if ".part-" in place:

@@ -128,6 +128,17 @@ def test_a_folder_that_two_processes_write_at_a_time_is_whole_and_of_one_of_them
     assert first == second
 
 
+def test_a_full_disk_is_known_behind_the_error_of_a_library(tmp_path):
+    def write():
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as error:
+            raise OSError("With tag (7fe0, 0010) got exception") from error  # as pydicom does
+
+    with pytest.raises(UserError, match="disk is full"), written_whole(tmp_path / "a"):
+        write()
+
+
 def test_other_errors_of_the_system_are_not_hidden(tmp_path):
     with pytest.raises(PermissionError), written_whole(tmp_path / "a"):
         raise PermissionError(errno.EACCES, "no")
@@ -138,4 +149,6 @@ def test_a_disk_that_is_really_full_ends_in_a_sentence(small_disk):
         volume[:] = np.int16(1)
     with pytest.raises(UserError, match="disk is full"), written_whole(small_disk / "f") as partial:
         partial.write_bytes(b"x" * (2 << 20))
+    with pytest.raises(UserError, match="disk is full"), written_whole(small_disk / "a.npy") as partial:
+        np.save(partial, np.ones(1 << 20))
     assert list(small_disk.iterdir()) == []
