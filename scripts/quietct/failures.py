@@ -98,8 +98,8 @@ def cause(logs: list[str], started: float = 0.0) -> str:
             f"It was done and then killed, or left not all that it should. The lines above may tell; its log is {path}."
         )
     return (
-        "It was killed, most often because memory ran out: start again with fewer --cores or give it more memory. "
-        f"Its log is {path}."
+        "It was killed, most often because memory ran out (on a cluster also its time): start again with fewer "
+        f"--cores, or give it more. Its log is {path}."
     )
 
 

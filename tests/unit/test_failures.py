@@ -20,7 +20,7 @@ TRACEBACK = (
     [
         (THEN + "Error: letters has no images. Name another.\n", "letters has no images. Name another."),
         (THEN + "Unexpected error\n" + TRACEBACK, "ZeroDivisionError: division by zero (a fault of"),
-        (THEN + "3 slices\n", "It was killed, most often because memory ran out: "),
+        (THEN + "3 slices\n", "It was killed, most often because memory ran out"),
         (THEN + "Done in 0.1 s; peak memory 40 MB\n", "It was done and then killed, or left not"),
         ("", "It was killed or could not begin"),
     ],

@@ -44,6 +44,6 @@ def test_the_last_lines_name_each_job_that_failed_and_its_cause_once(folder, sna
     assert listed["locate_nodules"].startswith(
         "ZeroDivisionError: division by zero (a fault of the program; logs/tiny/"
     )
-    assert listed["record_run"].startswith("It was killed, most often because memory ran out: ")
+    assert listed["record_run"].startswith("It was killed, most often because memory ran out")
     assert "CalledProcessError" not in outcome.text
     assert "At least one job did not complete" not in outcome.text
