@@ -12,6 +12,7 @@ import pytest
 
 from quietct.errors import UserError
 from quietct.logs import logged, peak_memory_mb
+from quietct.nn.workers import Workers
 
 TIME = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d "
 
@@ -62,6 +63,19 @@ def test_a_fault_of_the_program_leaves_its_traceback(job):
         1 / 0  # noqa: B018
     assert lines(job)[-1] == "ZeroDivisionError: division by zero"
     assert any("Failed after " in line for line in lines(job))
+
+
+def divide_in_another_process(worker, message):
+    if worker:
+        1 / 0  # noqa: B018
+
+
+def test_an_error_in_a_worker_process_leaves_the_workers_traceback(job):
+    with pytest.raises(ZeroDivisionError), logged(job), Workers(divide_in_another_process, 2) as workers:
+        workers.run(None)
+    text = "\n".join(lines(job))
+    assert "In worker 2 of 2:" in text
+    assert "in divide_in_another_process" in text
 
 
 def test_an_interrupt_is_told(job):

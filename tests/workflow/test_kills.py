@@ -131,7 +131,7 @@ class Kills:
             if any(named(script, "train_network") for script in scripts) if for_training else len(seen) >= wanted:
                 break
             time.sleep(0.02)
-        time.sleep(self.random.uniform(0, 2))
+        time.sleep(self.random.uniform(0, 1))
 
     def scripts(self):
         try:
