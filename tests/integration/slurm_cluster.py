@@ -62,8 +62,10 @@ class SlurmJob:
     number: str
     state: str
     node: str
+    cores: str
     memory: str
     time_limit: str
+    folder: str  # where it was submitted
     comment: str  # the rule and its wildcards
 
 
@@ -152,8 +154,8 @@ class SlurmCluster:
 
     def jobs(self):
         """All jobs there were, in the order of their numbers."""
-        lines = self.ask("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i|%T|%N|%m|%l|%k").splitlines()
-        return [SlurmJob(*line.split("|")) for line in lines]
+        table = self.ask("squeue", "--noheader", "--states=all", "--sort=i", "--format=%i|%T|%N|%C|%m|%l|%Z|%k")
+        return [SlurmJob(*line.split("|")) for line in table.splitlines()]
 
     def processes(self):
         """Processes of this cluster: its daemons, and what runs in jobs."""

@@ -1,10 +1,6 @@
-"""The tiny experiment on a Slurm cluster that kills some of its jobs, and what is left of the cluster afterwards."""
+"""The tiny experiment on a Slurm cluster that kills some of its jobs, compared with a run on this machine alone."""
 
 import os
-import shutil
-import signal
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +8,11 @@ import psutil
 import pytest
 from faulty_server import wait_for
 from slurm_cluster import SlurmCluster, SlurmJob, check_installed
+from slurm_runs import PATIENCE_S, Run, jobs_of, new_folder, on_slurm
 
-HERE = Path(__file__).parent
 # Everything but pictures, whose many jobs would only cost time here; the run's record stands for itself.
 TARGETS = ["results/tiny/summary.tsv", "results/tiny/config.yaml"]
 TRAINING = "rule_train_network_wildcards_gaussian_10_small_sgd_1"
-# Slurm looks for jobs over their limit twice a minute; others of the run have a busy machine for themselves.
-PATIENCE_S = 600
 
 
 @pytest.fixture(scope="module")
@@ -26,55 +20,6 @@ def cluster(tmp_path_factory):
     check_installed()
     with SlurmCluster(tmp_path_factory.mktemp("slurm") / "cluster") as cluster:
         yield cluster
-
-
-class Run:
-    """A running Snakemake whose words go to a file."""
-
-    def __init__(self, folder, repository, environment, *words):
-        self.folder, self.output = folder, folder / "output.txt"
-        start = [sys.executable, "-m", "snakemake", "-s", repository / "Snakefile", "--directory", folder]
-        with open(self.output, "wb") as output:
-            self.process = subprocess.Popen(
-                [str(word) for word in [*start, "--configfile", "tiny.yaml", *words]],
-                cwd=folder,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.wait()
-
-    def over(self):
-        return self.process.poll() is not None
-
-    @property
-    def text(self):
-        return self.output.read_text(errors="replace")
-
-
-def on_slurm(cluster, folder, repository, *words):
-    """A run with the profile as it is; only the status of jobs is asked for more often than on a real cluster."""
-    profile = ["--workflow-profile", repository / "profiles/slurm", "--slurm-status-command", "squeue"]
-    quick = ["--slurm-init-seconds-before-status-checks", "1"]
-    return Run(folder, repository, cluster.environment, *profile, *quick, *words)
-
-
-def new_folder(tmp_path_factory, name):
-    folder = tmp_path_factory.mktemp(name)
-    shutil.copy(HERE.parent / "workflow/tiny.tsv", folder)
-    config = (HERE.parent / "workflow/tiny.yaml").read_text()
-    assert "epochs: 2\n" in config
-    # Long enough for a training to be caught in the act.
-    (folder / "tiny.yaml").write_text(config.replace("epochs: 2\n", "epochs: 60\n"))
-    return folder
 
 
 def attempts(jobs, comment):
@@ -88,7 +33,7 @@ def kill(cluster, run):
 
     def done():
         assert not run.over(), run.text
-        for job in cluster.jobs():
+        for job in jobs_of(cluster, run.folder):
             if job.comment not in left or job.state != "RUNNING":
                 continue
             if job.comment == "rule_record_run":
@@ -130,7 +75,7 @@ def finished(cluster, tmp_path_factory, repository):
         for one in (reference, run):
             wait_for(one.over, PATIENCE_S)
             assert one.process.returncode == 0, one.text
-    return Finished(folder, local, cluster.jobs())
+    return Finished(folder, local, jobs_of(cluster, folder))
 
 
 def test_jobs_run_on_both_nodes(finished):
@@ -160,9 +105,9 @@ def test_a_job_over_its_time_is_tried_again_with_more(finished):
     assert (first.time_limit, second.time_limit) == ("1:00", "10:00")
 
 
-def test_small_jobs_of_one_kind_are_one_entry_with_the_memory_of_all(finished):
+def test_small_jobs_of_one_kind_are_one_entry_with_the_memory_of_one_and_the_time_of_all(finished):
     (conversions,) = attempts(finished.jobs, "rule_convert_convert_series")
-    assert conversions.memory == "2000M"
+    assert (conversions.cores, conversions.memory, conversions.time_limit) == ("1", "1000M", "20:00")
     assert len([job for job in finished.jobs if "train_network" in job.comment]) == 3  # two, and one again
 
 
@@ -173,7 +118,7 @@ def test_results_are_those_of_a_local_run_byte_for_byte(finished):
         return {str(path.relative_to(results)): path.read_bytes() for path in files}
 
     # How long jobs took, and when the run began.
-    differ = ("benchmarks/", "config.yaml")
+    differ = ("benchmarks/", "stages.tsv", "config.yaml")
     here, there = (read(folder) for folder in (finished.local, finished.folder))
     assert set(here) == set(there)
     compared = {name for name in here if not name.startswith(differ)}
@@ -181,43 +126,3 @@ def test_results_are_those_of_a_local_run_byte_for_byte(finished):
         "volumes", "noisy", "patches", "models", "baselines", "denoised", "metrics", "physics", "summary.tsv"
     }  # fmt: skip
     assert [name for name in sorted(compared) if here[name] != there[name]] == []
-
-
-SLEEPER = """
-import subprocess, sys, time
-sys.path[:0] = [{here!r}]
-from slurm_cluster import SlurmCluster
-with SlurmCluster({folder!r}) as cluster:
-    cluster.ask("sbatch", "--output=/dev/null", "--wrap=sleep 600")
-    while not [job for job in cluster.jobs() if job.state == "RUNNING"]:
-        time.sleep(0.05)
-    print("running", flush=True)
-    time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_nothing_runs_on_when_whoever_started_the_cluster_is_interrupted(tmp_path, sent):
-    check_installed()
-    folder = tmp_path / "cluster"
-    words = [sys.executable, "-c", SLEEPER.format(here=str(HERE), folder=str(folder))]
-    starter = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-    try:
-        assert starter.stdout.readline() == b"running\n"
-        everything = {"munged", "slurmctld", "slurmd", "sleep"}
-        wait_for(lambda: everything <= {process.name() for process in SlurmCluster(folder).processes()})
-        left = SlurmCluster(folder).processes()
-        starter.send_signal(sent)
-        starter.wait(60)
-    finally:
-        starter.kill()
-        starter.wait()
-        starter.stdout.close()
-    wait_for(lambda: not any(process.is_running() for process in left))
-    # Who is killed cannot tidy up; what is left are files in the test's own folder.
-    assert folder.exists() == (sent == signal.SIGKILL)
-
-
-def test_the_machine_s_own_configuration_stays_its_own(cluster):
-    assert (cluster.folder / "munge.key").exists()
-    assert not Path("/etc/slurm/munge.key").exists()

@@ -63,6 +63,7 @@ rule convert_series:
     resources:
         mem_mb=get_memory("convert_series"),
         runtime=get_minutes("convert_series", count=None),
+        in_turn=1,  # members of a group, on a cluster
     params:
         clip_hu=config["window_hu"] if config.get("clip_to_window") else None,
         images=get_images,

@@ -35,6 +35,7 @@ rule match_target:
     resources:
         mem_mb=get_memory("match_target"),
         runtime=get_matching_minutes,
+        in_turn=1,  # members of a group, on a cluster
     params:
         series=lambda wildcards: wildcards.series,
         names=get_target_names,
@@ -66,6 +67,7 @@ rule add_noise:
     resources:
         mem_mb=get_memory("add_noise"),
         runtime=get_noise_minutes,
+        in_turn=1,  # members of a group, on a cluster
     params:
         model=get_model_of_noise,
         settings=get_noise_settings,
@@ -96,6 +98,7 @@ rule extract_patches:
     resources:
         mem_mb=get_memory("extract_patches"),
         runtime=get_minutes("extract_patches", count=None),
+        in_turn=1,  # members of a group, on a cluster
     params:
         settings=canonical_json(config["patches"]),
         split=SPLIT,

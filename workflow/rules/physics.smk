@@ -27,6 +27,7 @@ rule locate_nodules:
     resources:
         mem_mb=get_memory("locate_nodules"),
         runtime=get_minutes("locate_nodules"),
+        in_turn=1,  # members of a group, on a cluster
     params:
         layout=get_layout,
         code=get_code("locate_nodules"),
