@@ -1,5 +1,6 @@
 """Runs of the tiny experiment, on a Slurm cluster and without one."""
 
+import shlex
 import shutil
 import subprocess
 import sys
@@ -63,3 +64,17 @@ def new_folder(tmp_path_factory, name):
 
 def jobs_of(cluster, folder):
     return [job for job in cluster.jobs() if job.folder == str(folder)]
+
+
+def documented(repository, part):
+    """The words after `snakemake` of the command in docs/cluster.md that has a part in it, for the tiny experiment."""
+    blocks = (repository / "docs/cluster.md").read_text().split("```sh\n")[1:]
+    lines = [line for block in blocks for line in block.split("```")[0].replace("\\\n", " ").splitlines()]
+    (command,) = [line for line in lines if part in line]
+    for old, new in {
+        "config/phantom_fda_all.yaml": "tiny.yaml",
+        "phantom_fda_all": "tiny",
+        "profiles/slurm": str(repository / "profiles/slurm"),
+    }.items():
+        command = command.replace(old, new)
+    return shlex.split(command)[1:]

@@ -1,6 +1,8 @@
 """The tiny experiment on a Slurm cluster that kills some of its jobs, compared with a run on this machine alone."""
 
 import os
+import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import psutil
 import pytest
 from faulty_server import wait_for
 from slurm_cluster import SlurmCluster, SlurmJob, check_installed
-from slurm_runs import PATIENCE_S, Run, jobs_of, new_folder, on_slurm
+from slurm_runs import PATIENCE_S, Run, documented, jobs_of, new_folder, on_slurm
 
 # Everything but pictures, whose many jobs would only cost time here; the run's record stands for itself.
 TARGETS = ["results/tiny/summary.tsv", "results/tiny/config.yaml"]
@@ -89,7 +91,7 @@ def test_a_cancelled_training_goes_on_with_more_memory_and_time(finished):
     assert (first.time_limit, second.time_limit) == ("10:00", "20:00")
     log = finished.folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log"
     assert "Going on from the checkpoint" in log.read_text()
-    assert not list(finished.folder.glob("results/tiny/checkpoints/*"))
+    assert not list(finished.folder.glob("results/tiny/checkpoints/**/*.npz"))
 
 
 def test_a_job_over_its_memory_is_tried_again_with_more(finished):
@@ -126,3 +128,13 @@ def test_results_are_those_of_a_local_run_byte_for_byte(finished):
         "volumes", "noisy", "patches", "models", "baselines", "denoised", "metrics", "physics", "summary.tsv"
     }  # fmt: skip
     assert [name for name in sorted(compared) if here[name] != there[name]] == []
+
+
+def test_the_documented_command_groups_what_comes_after_the_trainings(cluster, finished, tmp_path, repository):
+    made = ("denoised", "metrics", "physics", "summary.tsv")
+    folder = shutil.copytree(finished.local, tmp_path / "copy", ignore=shutil.ignore_patterns(*made))
+    words = documented(repository, "--allowed-rules")
+    with Run(folder, repository, cluster.environment, "-n", "--slurm-status-command", "squeue", *words) as plan:
+        wait_for(plan.over, PATIENCE_S)
+    assert plan.process.returncode == 0, plan.text
+    assert sorted(re.findall(r"Group job (\w+)", plan.text)) == ["denoise", "physics", "quality"]

@@ -1,7 +1,6 @@
 """What is left of a Slurm cluster, of a group that is killed, and of a documented command when they are tried."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -10,7 +9,7 @@ from pathlib import Path
 import pytest
 from faulty_server import wait_for
 from slurm_cluster import SlurmCluster, check_installed
-from slurm_runs import PATIENCE_S, Run, jobs_of, new_folder, on_slurm
+from slurm_runs import PATIENCE_S, Run, documented, jobs_of, new_folder, on_slurm
 
 HERE = Path(__file__).parent
 
@@ -45,13 +44,9 @@ def test_what_finished_in_a_group_stays_when_the_group_is_killed(cluster, tmp_pa
 
 
 def test_the_documented_command_for_other_schedulers_works(cluster, tmp_path_factory, repository):
-    blocks = (repository / "docs/cluster.md").read_text().split("```sh\n")[1:]
-    (block,) = [block for block in blocks if "--executor cluster-generic" in block]
-    make_folder, command = block.split("```")[0].replace("\\\n", " ").strip().splitlines()
-    assert make_folder == "mkdir -p logs/cluster"
     folder = new_folder(tmp_path_factory, "generic")
     (folder / "logs/cluster").mkdir(parents=True)
-    words = [word.replace("profiles/slurm", str(repository / "profiles/slurm")) for word in shlex.split(command)[1:]]
+    words = documented(repository, "--executor cluster-generic")
     with Run(folder, repository, cluster.environment, *words, "--", "results/tiny/nodules/test_1.tsv") as run:
         wait_for(lambda: jobs_of(cluster, folder), PATIENCE_S)
         cluster.ask("scancel", jobs_of(cluster, folder)[0].number)

@@ -29,6 +29,7 @@ rule denoise_series:
     resources:
         mem_mb=get_memory("denoise_series"),
         runtime=get_denoising_minutes,
+        in_turn=1,  # members of a group, on a cluster
     params:
         code=get_code("denoise_series"),
     message:
@@ -56,6 +57,7 @@ rule measure_quality:
     resources:
         mem_mb=get_memory("measure_quality"),
         runtime=get_minutes("measure_quality", count=None),
+        in_turn=1,  # members of a group, on a cluster
     params:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,

@@ -86,6 +86,7 @@ rule measure_physics:
     resources:
         mem_mb=get_memory("measure_physics"),
         runtime=get_minutes("measure_physics", count=None),
+        in_turn=1,  # members of a group, on a cluster
     params:
         noise=lambda wildcards: wildcards.noise,
         method=lambda wildcards: wildcards.method,
