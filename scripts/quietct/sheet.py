@@ -211,9 +211,14 @@ def shown_of(tested: Sequence[str], preview: str, most: int | None) -> list[str]
     if most is None or len(tested) <= most:
         return list(tested)
     others = [series for series in tested if series != preview]
-    count = most - (preview in tested)
-    chosen = {preview, *(others[(2 * k + 1) * len(others) // (2 * count)] for k in range(count))}
+    chosen = {preview, *spread_over(others, most - (preview in tested))}
     return [series for series in tested if series in chosen]
+
+
+def spread_over(names: Sequence[str], most: int) -> list[str]:
+    """Choose at most so many names: the middles of equal stretches of the list."""
+    count = min(most, len(names))
+    return [names[(2 * k + 1) * len(names) // (2 * count)] for k in range(count)]
 
 
 @cache

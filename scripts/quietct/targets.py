@@ -44,12 +44,12 @@ def targets_of(row: Row, named: NamedSeries) -> list[str]:
     same = tuple(part.strip() for part in row["target_same"].split(",")) if "target_same" in row else ()
     found: list[str] = []
     for name in (part.strip() for part in row["target"].split("|")):
-        known = named.find(name)
-        if not known:
+        if not named.find(name):
             others = listed(other for rows in named.by_name.values() for other in rows if other is not row)
             raise UserError(f"the target {name!r} of series {row['series']} is not in the sheet, which has {others}.")
-        check_not_applied(known, f"the target {name!r} of series {row['series']}")
-        found += [one["series"] for one in (named.find_alike(name, row, same) if same else known)]
+        meant = named.find_alike(name, row, same) if same else named.find(name)
+        check_not_applied(meant, f"the target {name!r} of series {row['series']}")
+        found += [one["series"] for one in meant]
     targets = [name for name in dict.fromkeys(found) if name != row["series"]]
     if not targets and same:
         raise UserError(

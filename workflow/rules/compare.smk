@@ -17,7 +17,7 @@ rule compare_methods:
             "<results>/metrics/{noise}/{method}/{series}.tsv",
             noise=config["noise"],
             method=ALL_METHODS,
-            series=TEST_SERIES,
+            series=get_test_series,
         ),
     output:
         comparison=report(
@@ -81,9 +81,10 @@ rule plot_differences:
 rule plot_slice_quality:
     input:
         metrics=collect(
-            "<results>/metrics/{{noise}}/{method}/{series}.tsv",
+            "<results>/metrics/{noise}/{method}/{series}.tsv",
+            noise=get_noise,
             method=ALL_METHODS,
-            series=TEST_SERIES,
+            series=get_test_series,
         ),
     output:
         plot=report(

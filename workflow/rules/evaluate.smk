@@ -77,13 +77,13 @@ rule summarize_quality:
             "<results>/metrics/{noise}/{method}/{series}.tsv",
             noise=config["noise"],
             method=ALL_METHODS,
-            series=TEST_SERIES,
+            series=get_test_series,
         ),
         physics=collect(
             "<results>/physics/{noise}/{method}/{series}.json",
             noise=config["noise"],
             method=ALL_METHODS,
-            series=TEST_SERIES,
+            series=get_test_series,
         ),
     output:
         summary=report(

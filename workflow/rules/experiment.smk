@@ -10,7 +10,16 @@ from quietct.digests import code_digest, folder_digest
 from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
 from quietct.patterns import one_of
 from quietct.settings import check_config, download_settings, load_yaml
-from quietct.sheet import COLLECTIONS, check_split, dataset_of, preview_of, read_sheet, selection_of, shown_of
+from quietct.sheet import (
+    COLLECTIONS,
+    check_split,
+    dataset_of,
+    preview_of,
+    read_sheet,
+    selection_of,
+    shown_of,
+    spread_over,
+)
 from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
@@ -63,6 +72,8 @@ DOWNLOAD = download_settings(config)
 
 # By name: the order of the rows changes no number.
 TRAIN_SERIES = sorted(series_of(list(SERIES.values()), "train"))
+# Few slices are needed to tune a baseline: of many series, a few are kept for it.
+TUNING_SERIES = spread_over(TRAIN_SERIES, 20)
 TEST_SERIES = sorted(series_of(list(SERIES.values()), "test"))
 APPLY_SERIES = series_of(list(SERIES.values()), "apply")
 MEASURED_SERIES = [name for name, row in SERIES.items() if row["role"] != "apply"]  # of which there is a volume
@@ -90,6 +101,28 @@ CONVERTED_SERIES = list(dict.fromkeys([*TRAIN_SERIES, *TEST_SERIES, *TARGET_SERI
 
 # Detection tasks by their names, which are like those of series, and the series that they belong to.
 TASKS = {task_of(name): name for name in TEST_SERIES if "detection" in config and SERIES[name]["source"] == "phantom"}
+
+
+# Snakemake reads the rules again for every job. Lists of thousands of files are given as functions, so that only the jobs
+# that need them make them.
+def get_train_series(wildcards):
+    """The series that are trained on."""
+    return TRAIN_SERIES
+
+
+def get_test_series(wildcards):
+    """The series that are measured."""
+    return TEST_SERIES
+
+
+def get_converted_series(wildcards):
+    """The series that the report tells of."""
+    return CONVERTED_SERIES
+
+
+def get_noise(wildcards):
+    """The noise of a job, for lists."""
+    return wildcards.noise
 
 
 def get_code(script):

@@ -174,9 +174,10 @@ rule plot_contact_sheet:
 rule plot_noise_power:
     input:
         measures=collect(
-            "<results>/physics/{{noise}}/{method}/{series}.json",
+            "<results>/physics/{noise}/{method}/{series}.json",
+            noise=get_noise,
             method=["noisy", *config["baselines"], *SHOWN_METHODS],
-            series=TEST_SERIES,
+            series=get_test_series,
         ),
     output:
         plot=report(
@@ -208,9 +209,10 @@ rule plot_noise_power:
 rule plot_task_transfer:
     input:
         measures=collect(
-            "<results>/physics/{{noise}}/{method}/{series}.json",
+            "<results>/physics/{noise}/{method}/{series}.json",
+            noise=get_noise,
             method=["noisy", *config["baselines"], *SHOWN_METHODS],
-            series=TEST_SERIES,
+            series=get_test_series,
         ),
     output:
         plot=report(

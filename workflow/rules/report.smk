@@ -16,7 +16,7 @@ rule build_report:
         record="<results>/config.yaml",
         summary="<results>/summary.tsv",
         verdict="<results>/verdict.json",
-        infos=collect("<results>/volumes/{series}.json", series=CONVERTED_SERIES),
+        infos=collect("<results>/volumes/{series}.json", series=get_converted_series),
         scans=[f"{scan_of(series)}.json" for series in REPORT_SERIES],
         targets=[target_of(series) for series in REPORT_SERIES],
         noisy=[noisy_of(series, noise) for noise in config["noise"] for series in REPORT_SERIES],

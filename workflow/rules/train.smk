@@ -13,8 +13,8 @@ OUTPUTS
 
 rule train_network:
     input:
-        patches=collect("<results>/patches/{{noise}}/{series}.npy", series=TRAIN_SERIES),
-        infos=[f"{scan_of(series)}.json" for series in TRAIN_SERIES],
+        patches=collect("<results>/patches/{noise}/{series}.npy", noise=get_noise, series=get_train_series),
+        infos=lambda wildcards: [f"{scan_of(series)}.json" for series in TRAIN_SERIES],
         preview_noisy=lambda wildcards: noisy_of(PREVIEW, wildcards.noise),
         preview_clean=target_of(PREVIEW),
         preview_info=f"{scan_of(PREVIEW)}.json",
@@ -55,9 +55,9 @@ rule train_network:
 
 rule tune_baseline:
     input:
-        clean=[target_of(series) for series in TRAIN_SERIES],
-        noisy=lambda wildcards: [noisy_of(series, wildcards.noise) for series in TRAIN_SERIES],
-        infos=[f"{scan_of(series)}.json" for series in TRAIN_SERIES],
+        clean=[target_of(series) for series in TUNING_SERIES],
+        noisy=lambda wildcards: [noisy_of(series, wildcards.noise) for series in TUNING_SERIES],
+        infos=[f"{scan_of(series)}.json" for series in TUNING_SERIES],
     output:
         settings="<results>/baselines/{noise}/{baseline}.json",
     log:
