@@ -5,8 +5,8 @@
 
 Counts slices and jobs of config/phantom_fda_all.yaml in its sheet and multiplies. Three phases follow each other: data
 (download, convert, match, cut patches), training, and testing (denoise, measure). In a phase all cores are busy; the
-download takes as long as the line allows, beside the rest of its phase; a training is one job, and no more nodes make it
-shorter. Pictures, tables and the report are not counted: few jobs, not measured here.
+download takes as long as the line allows, beside the rest of its phase; a training is one job, and more nodes make it
+no shorter. Pictures, tables and the report are not counted: few jobs, not measured here.
 """
 
 import argparse

@@ -38,7 +38,7 @@ COLUMNS = {
     "cpu_seconds": ("CPU seconds", "{:.4f}"),
     "bytes": ("bytes kept", "{:,.0f}"),
 }
-LOW, REPEATS = "low", 10
+LOW = "low"
 
 
 def main() -> None:
@@ -48,7 +48,7 @@ def main() -> None:
     print_facts(facts)
     config = load_yaml(REPOSITORY / "config/phantom_fda_all.yaml")
     with tempfile.TemporaryDirectory() as folder:
-        rows = [*measured(Path(folder), config, options.slices, options.steps)]
+        rows = measured(Path(folder), config, options.slices, options.steps, options.repeats)
         if not options.quick:
             rows.append({"stage": "start", "unit": "job", "cpu_seconds": job_start(Path(folder)), "bytes": 0})
     print_table(COLUMNS, rows)
@@ -60,18 +60,19 @@ def read_options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--slices", type=int, default=12, help="of the series (%(default)s)")
+    parser.add_argument("--repeats", type=int, default=10, help="whose mean is the target (%(default)s)")
     parser.add_argument("--steps", type=int, default=400, help="of the training (%(default)s)")
     parser.add_argument("--json", type=Path, help="file to write: a list with one object per stage")
     parser.add_argument("--quick", action="store_true", help="little of each: shows that all works, not speed")
     options = parser.parse_args()
     if options.quick:
-        options.slices, options.steps = 2, 4
+        options.slices, options.steps, options.repeats = 2, 4, 1
     return options
 
 
-def measured(folder: Path, config: dict[str, Any], slices: int, steps: int) -> list[dict[str, Any]]:
+def measured(folder: Path, config: dict[str, Any], slices: int, steps: int, repeats: int) -> list[dict[str, Any]]:
     """Run every stage once and give its row."""
-    names = [LOW, *(f"full{k}" for k in range(REPEATS))]
+    names = [LOW, *(f"full{k}" for k in range(repeats))]
     for k, name in enumerate(names):
         (folder / name).mkdir()
         fetch(folder / name, exposure_mas=200 if k else 25, repeat=k + 1, n_slices=slices)

@@ -40,8 +40,11 @@ def python(repository):
         "conv_tricks",
         "conv_vs_pytorch",
         "denoise_slice",
+        "dry_run",
         "low_dose",
+        "projection",
         "read_dicom",
+        "stage_costs",
         "training_memory",
         "training_throughput",
     ],
@@ -146,3 +149,40 @@ def test_cost_and_error_of_low_dose_noise_are_reported_and_drawn(python, tmp_pat
     assert (row["views"], row["side"]) == (90, 128)
     assert 0 < row["sd_error_median"] < row["sd_error_p99"] < 0.2
     assert (tmp_path / "n.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_bare_plan_has_as_many_jobs_as_the_experiment(python, tmp_path):
+    finished = python("benchmarks/dry_run.py", "--quick", "--json", tmp_path / "d.json")
+    assert finished.returncode == 0, finished.stderr
+    bare, own = json.loads((tmp_path / "d.json").read_text())
+    assert bare["jobs"] == own["jobs"] > 150
+    assert (bare["ratio"], own["ratio"]) == (None, own["seconds"] / bare["seconds"])
+    assert 0.01 < bare["peak_gib"] <= own["peak_gib"] < 1
+
+
+def test_stages_are_measured_and_the_whole_collection_is_projected_from_them(python, tmp_path):
+    costs = tmp_path / "costs.json"
+    finished = python("benchmarks/stage_costs.py", "--quick", "--json", costs)
+    assert finished.returncode == 0, finished.stderr
+    rows = json.loads(costs.read_text())
+    by_stage = {row["stage"]: row for row in rows}
+    assert by_stage["convert"]["bytes"] > 2 * 512 * 512  # int16, and some facts
+    assert by_stage["match"]["bytes"] > 2 * by_stage["convert"]["bytes"] - 1000
+    # A second a slice, step and job, so that hours can be counted from the table of the collection.
+    for row in [*rows, start := {"stage": "start", "bytes": 0}]:
+        row["cpu_seconds"] = 1
+    costs.write_text(json.dumps([*rows, start]))
+    finished = python(
+        "benchmarks/projection.py", costs, "--cores", 10, "--price-core-hour", 2, "--picture", tmp_path / "t.png"
+    )
+    assert finished.returncode == 0, finished.stderr
+    lines = [line.replace(",", "").split() for line in finished.stdout.splitlines()]
+    hours = {" ".join(words[1:-4]): float(words[-1]) for words in lines if words[:1] in (["data"], ["testing"])}
+    assert hours["convert"] == round(1_468_751 / 3600, 1)
+    assert hours["quality"] == round(119_250 * 2 / 3 * 19 / 3600, 1)  # two of three doses of layout 6, by 19 methods
+    assert next(float(words[2]) for words in lines if words[:2] == ["DICOM", "series"]) == pytest.approx(782, abs=1)
+    one, four, *_ = (list(map(float, words)) for words in lines if words[:1] in (["1"], ["4"]))
+    assert four[1] == pytest.approx(one[1] / 4, rel=0.02)  # data
+    assert four[2] > one[2] / 2  # twelve trainings fill ten cores
+    assert one[5] == pytest.approx(one[4] * 10 * 2, rel=0.001)
+    assert (tmp_path / "t.png").stat().st_size > 1000

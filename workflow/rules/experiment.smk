@@ -321,6 +321,11 @@ def describe_series(row):
     }
 
 
+def get_described_sheet(wildcards):
+    """What the report says of all series, as canonical JSON."""
+    return canonical_json([describe_series(row) for row in SERIES.values()])
+
+
 def get_repeats(wildcards):
     """The series that a calibration is made from."""
     return CALIBRATIONS[wildcards.calibration]

@@ -64,7 +64,7 @@ rule build_report:
         methods=REPORT_METHODS,
         series=REPORT_SERIES,
         converted=CONVERTED_SERIES,
-        sheet=canonical_json([describe_series(row) for row in SERIES.values()]),
+        sheet=get_described_sheet,
         benchmarks=f"results/{config['run']}/benchmarks",
         target_label=get_target_label(PREVIEW),
         templates=folder_digest(REPOSITORY.joinpath("scripts", "quietct", "report", "templates")),
