@@ -4,5 +4,5 @@ from quietct.figures.calibration import plot_calibration
 from quietct.logs import logged
 
 if __name__ == "__main__":
-    with logged(snakemake.log[0]):
+    with logged(snakemake):
         plot_calibration(snakemake.input.fit, snakemake.output.plot, snakemake.params.calibration)

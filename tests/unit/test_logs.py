@@ -98,3 +98,10 @@ def test_peak_memory_is_that_of_this_process_and_not_of_its_starter():
     assert own > ballast.nbytes / 1e6
     assert 5 < float(child.stdout) < 100
     assert largest > 0
+
+
+def test_every_script_is_logged(repository):
+    scripts = sorted((repository / "scripts").glob("*.py"))
+    assert len(scripts) > 25
+    for script in scripts:
+        assert script.read_text().count("    with logged(snakemake):\n") == 1, script

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import matplotlib
@@ -10,6 +11,8 @@ from matplotlib.figure import Figure
 
 from quietct.ct.volume import read_info
 from quietct.figures.style import RC, save_figure
+
+logger = logging.getLogger(__name__)
 
 MEASURED, SIMULATED = "#0072B2", "#D55E00"
 
@@ -56,3 +59,4 @@ def plot_calibration(fit_json: str | Path, plot: str | Path, calibration: str) -
         levels.legend(title=f"median ratio {ratio:.3f}", loc="upper left")
         figure.suptitle(f"Calibration {calibration}: {found['photons']:.3g} photons", fontsize=11)
         save_figure(figure, plot, dpi=130)
+    logger.info("%s: %d regions, median ratio %.3f", plot, len(measured_sd), ratio)
