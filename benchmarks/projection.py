@@ -32,7 +32,7 @@ STAGE_COLUMNS = {
     "cpu_seconds": ("CPU s each", "{:.4f}"),
     "core_hours": ("core-hours", "{:,.1f}"),
 }
-STORAGE_COLUMNS = {"files": ("files", "{}"), "gb": ("GB", "{:,.1f}"), "kept": ("if intermediate files go", "{}")}
+STORAGE_COLUMNS = {"files": ("files", "{}"), "gb": ("GB", "{:,.1f}")}
 NODE_COLUMNS = {
     "nodes": ("nodes", "{}"),
     "data": ("data h", "{:.1f}"),
@@ -136,14 +136,13 @@ def storage_rows(counts: dict[str, Any], measured: dict[str, Any]) -> list[dict[
     methods = counts["trainings"] + len(counts["baselines"])
     pair_slices = counts["train_slices"] + counts["test_slices"]
     return [
-        {"files": "DICOM series", "gb": counts["dicom_gb"], "kept": "stay"},
-        {"files": "volumes", "gb": counts["slices"] * measured["convert"]["bytes"] / 1e9, "kept": "go"},
-        {"files": "matched scans and targets", "gb": pair_slices * measured["match"]["bytes"] / 1e9, "kept": "go"},
-        {"files": "patches", "gb": counts["train_slices"] * measured["patches"]["bytes"] / 1e9, "kept": "go"},
+        {"files": "DICOM series", "gb": counts["dicom_gb"]},
+        {"files": "volumes", "gb": counts["slices"] * measured["convert"]["bytes"] / 1e9},
+        {"files": "matched scans and targets", "gb": pair_slices * measured["match"]["bytes"] / 1e9},
+        {"files": "patches", "gb": counts["train_slices"] * measured["patches"]["bytes"] / 1e9},
         {
             "files": "denoised volumes",
             "gb": counts["test_slices"] * methods * measured["denoise chen2017"]["bytes"] / 1e9,
-            "kept": "go",
         },
         {
             "files": "measures",
@@ -151,7 +150,6 @@ def storage_rows(counts: dict[str, Any], measured: dict[str, Any]) -> list[dict[
             * (1 + methods)
             * (measured["quality"]["bytes"] + measured["physics"]["bytes"])
             / 1e9,
-            "kept": "stay",
         },
     ]
 

@@ -89,6 +89,17 @@ def test_what_the_config_says_of_the_sheet_is_so(repository, table, rows, config
     assert f"of {len(series_of(rows, 'test'))} test series" in text
 
 
+def test_what_the_page_on_scale_says_of_the_sheet_is_so(repository, rows):
+    text = (repository / "docs/scale.md").read_text()
+    roles = Counter(row["role"] for row in rows)
+    parts = sum(row["row"].startswith("part") for row in rows)
+    for role, count in (("train", roles["train"] - parts), ("train", parts), ("test", 240), ("reference", 1435)):
+        assert f"| `{role}` | {count:,} |" in text
+        assert count <= roles[role]
+    slices = sum(row["expected"]["n_slices"] for row in rows if row["role"] == "train")
+    assert f"12 trainings of {slices:,} patches" in text
+
+
 def test_four_variants_with_three_seeds_are_trained(config):
     assert set(config["variants"]) == {"sgd", "gradient_noise", "dilated", "dilated_gradient_noise"}
     assert len(config["train"]["seeds"]) == 3
