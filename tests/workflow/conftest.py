@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from plans import pretend_to_run
 from repeat_scans import make_truth
 
 from quietct.settings import load_yaml
@@ -96,4 +97,13 @@ def finished(tmp_path_factory, snakemake):
     folder = new_folder(tmp_path_factory, "finished")
     outcome = snakemake(folder, "--configfile", "tiny.yaml")
     assert outcome.status == 0, outcome.text
+    return folder
+
+
+@pytest.fixture(scope="session")
+def rich(tmp_path_factory):
+    """The folder of an experiment with every kind of stage, finished as far as Snakemake can tell; see `plans`."""
+    folder = tmp_path_factory.mktemp("rich") / "here"
+    folder.mkdir()
+    pretend_to_run(folder)
     return folder

@@ -1,7 +1,6 @@
 """Real runs of the tiny experiment."""
 
 import csv
-import os
 import shutil
 import signal
 import subprocess
@@ -89,56 +88,6 @@ def test_the_report_holds_the_pictures(finished, snakemake):
     assert names.count("report.html") == 2  # Snakemake's own page, and the run's
     for name in ("contact-sheet.png", "cost-small.png", "summary.tsv", "training-small-sgd-seed1.gif"):
         assert name in names
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "expected", "spared"),
-    [
-        ("frame_ms: 100", "frame_ms: 200", {"render_training_gif": 2, "render_scroll_gif": 2}, {"train_network"}),
-        ("sigma_px: [0.5, 1.0]", "sigma_px: [0.5]", {"tune_baseline": 1, "denoise_series": 1}, {"train_network"}),
-        ("p: 0.05", "p: 0.1", {"train_network": 1}, {"tune_baseline", "extract_patches"}),
-        ("threads: 1", "threads: 2", {"record_run": 1}, {"train_network"}),
-        ("run: tiny", "run: tiny\ndownload: {retries: 9}", {"record_run": 1}, {"fetch_series", "train_network"}),
-        ("run: tiny", "run: tiny\nunusable_dicom: skip", {"record_run": 1}, {"fetch_series", "convert_series"}),
-    ],
-)
-def test_a_changed_key_reruns_what_uses_it(finished, snakemake, old, new, expected, spared):
-    shutil.copy(finished / "tiny.yaml", finished / "changed.yaml")
-    edited(finished / "changed.yaml", old, new)
-    outcome = snakemake(finished, "-n", "--configfile", "changed.yaml")
-    assert outcome.status == 0
-    assert {rule: outcome.jobs.get(rule) for rule in expected} == expected
-    assert not spared & set(outcome.jobs)
-
-
-def test_the_order_of_keys_reruns_nothing(finished, snakemake, tiny_config):
-    turned = {key: tiny_config[key] for key in reversed(tiny_config)}
-    turned["train"] = {key: turned["train"][key] for key in reversed(turned["train"])}
-    (finished / "turned.yaml").write_text(yaml.safe_dump(turned, sort_keys=False))
-    assert "Nothing to be done" in snakemake(finished, "-n", "--configfile", "turned.yaml").text
-
-
-def test_an_edited_module_reruns_the_rules_that_import_it(finished, snakemake, repository_copy):
-    def planned():
-        return snakemake(finished, "-n", "--configfile", "tiny.yaml", repository=repository_copy)
-
-    assert "Nothing to be done" in planned().text
-    package = repository_copy / "scripts/quietct"
-    original = (package / "nn/training.py").read_text()
-    (package / "nn/training.py").write_text(original + "EDITED = True\n")
-    jobs = planned().jobs
-    assert jobs["train_network"] == 2
-    assert "extract_patches" not in jobs
-    assert "tune_baseline" not in jobs
-    (package / "nn/training.py").write_text(original)
-    os.utime(package / "figures/plots.py")
-    assert "Nothing to be done" in planned().text
-    (package / "logs.py").write_text((package / "logs.py").read_text() + "EDITED = True\n")
-    assert "Nothing to be done" in planned().text
-    (package / "figures/plots.py").write_text((package / "figures/plots.py").read_text() + "EDITED = True\n")
-    jobs = planned().jobs
-    assert jobs["plot_cost_curves"] == 1
-    assert "train_network" not in jobs
 
 
 def test_a_killed_training_goes_on_and_ends_with_the_same_weights(folder, snakemake, command):
