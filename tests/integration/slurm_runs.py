@@ -55,7 +55,7 @@ def new_folder(tmp_path_factory, name):
     shutil.copy(WORKFLOW_TESTS / "tiny.tsv", folder)
     config = (WORKFLOW_TESTS / "tiny.yaml").read_text()
     # A training long enough to be caught in the act, and one baseline is enough.
-    for old, new in [("epochs: 2\n", "epochs: 60\n"), ("  median: {size_px: [3]}\n", "")]:
+    for old, new in [("epochs: 2\n", "epochs: 100\n"), ("  median: {size_px: [3]}\n", "")]:
         assert old in config
         config = config.replace(old, new)
     (folder / "tiny.yaml").write_text(config)

@@ -43,7 +43,7 @@ def kill(cluster, run):
                 for process in frozen:
                     process.suspend()
                 left.difference_update({job.comment} if frozen else ())
-            elif log.exists() and "Epoch 1 of 60" in log.read_text():
+            elif log.exists() and "Epoch 1 of 100" in log.read_text():
                 cluster.ask("scancel", job.number)
                 left.remove(job.comment)
         return not left

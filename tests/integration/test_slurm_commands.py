@@ -43,6 +43,16 @@ def test_what_finished_in_a_group_stays_when_the_group_is_killed(cluster, tmp_pa
     assert f"Converting {first}" not in again.text
 
 
+def test_ctrl_c_cancels_what_is_in_the_queue(cluster, tmp_path_factory, repository):
+    folder = new_folder(tmp_path_factory, "interrupted")
+    with on_slurm(cluster, folder, repository, "--", "results/tiny/nodules/test_1.tsv") as run:
+        wait_for(lambda: "has been submitted with SLURM jobid" in run.text, PATIENCE_S)
+        wait_for(lambda: jobs_of(cluster, folder)[0].state == "RUNNING", PATIENCE_S)
+        run.process.send_signal(signal.SIGINT)
+        wait_for(run.over, PATIENCE_S)
+    assert [job.state for job in jobs_of(cluster, folder)] == ["CANCELLED"]
+
+
 def test_the_documented_command_for_other_schedulers_works(cluster, tmp_path_factory, repository):
     folder = new_folder(tmp_path_factory, "generic")
     (folder / "logs/cluster").mkdir(parents=True)
