@@ -27,7 +27,7 @@ TRAINED_TO_DENOISED = 3
 SECONDS_PER_STEP = 3e-4
 
 # Seconds a slice of 512 x 512 pixels.
-BASELINE_SECONDS = {"bilateral": 0.4, "nl_means": 0.4, "wavelet": 0.25, "bm3d": 60.0}
+BASELINE_SECONDS = {"bilateral": 0.4, "nl_means": 0.5, "wavelet": 0.25, "bm3d": 60.0}
 BASELINE_SECONDS_OF_OTHERS = 0.1
 LOW_DOSE_SECONDS_PER_VIEW = 0.003
 
@@ -42,12 +42,15 @@ class Cost(NamedTuple):
     seconds : float
         To start and to end.
     each : float
-        Seconds for each of what there are many of: slices of the series, or inputs.
+        Seconds for each of what there are many of: slices of the series, or rows of tables.
+    mb_each : float
+        Memory for each of them. Images are read slice by slice, so that only tables need more for more slices.
     """
 
     mb: int
     seconds: float
     each: float = 0.0
+    mb_each: float = 0.0
 
 
 # Memory: twice the measured peak or more, and no less than 1,000 MB: in a cluster job Snakemake itself takes a quarter.
@@ -66,9 +69,10 @@ COSTS: dict[str, Cost] = {
     "locate_nodules": Cost(1000, 5),
     "measure_quality": Cost(1000, 5, 0.3),
     "measure_physics": Cost(1000, 10, 0.5),
-    "summarize_quality": Cost(1000, 10, 0.05),
-    "compare_methods": Cost(1500, 30, 0.1),
-    "picture": Cost(1500, 30, 0.2),
+    "summarize_quality": Cost(1000, 10, 1e-4, 1e-3),
+    "compare_methods": Cost(1000, 30, 3e-4, 6e-3),
+    "picture": Cost(1500, 60),
+    "picture_of_slices": Cost(1500, 60, 1e-4, 1.5e-3),
     "film": Cost(1500, 60, 0.0),
     "build_report": Cost(2000, 30, 2.0),
     "record_run": Cost(1000, 10),
@@ -76,9 +80,10 @@ COSTS: dict[str, Cost] = {
 }
 
 
-def memory_mb(rule: str, attempt: int, threads: int = 1) -> int:
-    """Give the memory of a job, MB; more for every attempt, and for every worker process beside the first."""
-    return COSTS[rule].mb * attempt + 500 * (threads - 1)
+def memory_mb(rule: str, attempt: int, threads: int = 1, count: float = 0) -> int:
+    """Give the memory of a job with `count` of something, MB; more for every attempt and for every further worker."""
+    cost = COSTS[rule]
+    return round((cost.mb + cost.mb_each * count) * attempt) + 500 * (threads - 1)
 
 
 def minutes(seconds: float, attempt: int) -> int:
@@ -93,6 +98,11 @@ def slices_of(row: Mapping[str, Any]) -> int:
     if row["source"] == "phantom":
         return PHANTOM_SLICES
     return int(row.get("expected", {}).get("n_slices", UNKNOWN_SLICES))
+
+
+def held_out_share(split: Mapping[str, Any] | None) -> float:
+    """Share of the slices that the config's `split` holds out."""
+    return split.get("width", 1) / split["every"] if split else 1.0
 
 
 def patches_of_slice(settings: Mapping[str, Any]) -> tuple[int, int]:

@@ -101,7 +101,7 @@ STAGES = {
     "add_noise (low_dose)": lambda f: add_noise(
         f.clean_npy, f.out_npy, "low_dose", LOW_DOSE, WINDOW, "scan", f.clean_json),
     "calibrate_noise": lambda f: calibrate_noise(
-        [f.noisy_npy, f.again_npy], [f.noisy_json, f.again_json], f.fit_json, f.fit_png, calibration="x", views=24),
+        [f.noisy_npy, f.again_npy], [f.noisy_json, f.again_json], f.fit_json, calibration="x", views=24),
     "extract_patches": lambda f: extract_patches(*f.pair, f.out_npy, PATCHES, "scan"),
     "tune_baseline": lambda f: tune_baseline(
         [f.clean_npy], [f.noisy_npy], f.out_json, "median", {"size_px": [3]}, 3, WINDOW),

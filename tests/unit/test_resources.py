@@ -10,6 +10,7 @@ from quietct.resources import (
     LEAST_MINUTES,
     MOST_MINUTES,
     UNKNOWN_SLICES,
+    held_out_share,
     memory_mb,
     minutes,
     noise_seconds,
@@ -40,7 +41,7 @@ def test_every_rule_asks_for_memory_and_time_that_grow_with_the_attempts(reposit
     assert len(blocks) >= 28
     used = set()
     for name, block in blocks:
-        memory = re.search(r"\n        mem_mb=get_memory\(\"(\w+)\"\),\n", block)
+        memory = re.search(r"\n        mem_mb=get_memory\(\"(\w+)\".*\),\n", block)
         assert memory, name
         assert re.search(r"\n        runtime=get_(minutes\(\"\w+\".*\)|\w+_minutes),", block), name
         used.add(memory[1])
@@ -51,6 +52,17 @@ def test_every_rule_asks_for_memory_and_time_that_grow_with_the_attempts(reposit
 def test_another_attempt_gets_more_memory(rule):
     assert memory_mb(rule, 2) == 2 * memory_mb(rule, 1)
     assert memory_mb(rule, 1, threads=2) > memory_mb(rule, 1)
+
+
+def test_only_tables_need_more_memory_for_more_slices():
+    assert memory_mb("measure_quality", 1, count=10_000) == memory_mb("measure_quality", 1)
+    assert memory_mb("compare_methods", 1, count=1_000_000) > 5_000
+
+
+def test_of_a_split_the_share_is_tested_that_it_holds_out():
+    assert held_out_share(None) == 1
+    assert held_out_share({"every": 24, "width": 4, "margin": 2}) == pytest.approx(1 / 6)
+    assert held_out_share({"every": 8}) == pytest.approx(1 / 8)
 
 
 def test_another_attempt_gets_more_time_within_the_limit_of_a_partition():

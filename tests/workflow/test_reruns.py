@@ -215,7 +215,7 @@ def test_another_way_to_write_the_same_config_makes_nothing_anew(rich, rewrite):
         again[key] = {name: again[key][name] for name in config[key]}
     plan = planned(rich, again, "rewritten")
     check(plan, [])
-    check_told(plan, "the order of other keys, 3.0 for 3")
+    check_told(plan, "the order of other keys, 3.0 for 3, `keep_intermediates`")
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_the_plan_is_the_dry_run(rich, snakemake):
 def test_every_key_of_the_config_is_in_the_table(repository):
     keys = set(load_yaml(repository / "workflow/schemas/config.schema.yaml")["properties"])
     changed = {path.split(".")[0] for _, changes, _ in ROWS for path in changes}
-    assert changed == keys - {"series", "clip_to_window"}  # which have tests of their own
+    assert changed == keys - {"series", "clip_to_window", "keep_intermediates"}  # which have tests of their own
 
 
 def test_clipping_makes_everything_anew_but_the_dicom(rich):

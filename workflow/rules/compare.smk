@@ -35,8 +35,8 @@ rule compare_methods:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=get_memory("compare_methods"),
-        runtime=get_minutes("compare_methods", count=METHOD_SERIES),
+        mem_mb=get_memory("compare_methods", count=METRIC_ROWS),
+        runtime=get_minutes("compare_methods", count=METRIC_ROWS),
     params:
         init=config["train"]["init"],
         noises=list(config["noise"]),
@@ -101,8 +101,8 @@ rule plot_slice_quality:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=get_memory("picture"),
-        runtime=get_minutes("picture", count=METHOD_SERIES),
+        mem_mb=get_memory("picture_of_slices", count=METRIC_ROWS / len(config["noise"])),
+        runtime=get_minutes("picture_of_slices", count=METRIC_ROWS / len(config["noise"])),
     params:
         noise=lambda wildcards: wildcards.noise,
         methods=ALL_METHODS,

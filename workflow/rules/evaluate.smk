@@ -18,7 +18,7 @@ rule denoise_series:
         model=get_model,
         noisy=get_noisy,
     output:
-        volume="<results>/denoised/{noise}/{method}/{series}.npy",
+        volume=intermediate("<results>/denoised/{noise}/{method}/{series}.npy"),
     log:
         "<logs>/denoise_series/{noise}/{method}-{series}.log",
     benchmark:
@@ -100,8 +100,8 @@ rule summarize_quality:
         "../../environment.yml"
     threads: 1
     resources:
-        mem_mb=get_memory("summarize_quality"),
-        runtime=get_minutes("summarize_quality", count=METHOD_SERIES),
+        mem_mb=get_memory("summarize_quality", count=METRIC_ROWS),
+        runtime=get_minutes("summarize_quality", count=METRIC_ROWS),
     params:
         code=get_code("summarize_quality"),
     message:

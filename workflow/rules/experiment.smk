@@ -55,8 +55,8 @@ with one_sentence():
     CALIBRATIONS = calibrations_of(config, list(SERIES.values()), CONFIG_FILE)
 
 config.update(plain_numbers(config))  # 3.0 is 3, and nothing runs again for it
-# The record of the run keeps the whole config and says what was left out of it.
-RECORDED_CONFIG = canonical_json(config)
+# The record of the run keeps the whole config, but for what changes no result, and says what was left out of it.
+RECORDED_CONFIG = canonical_json({key: value for key, value in config.items() if key != "keep_intermediates"})
 LEFT_OUT = {name: missing_sentence(name) for name in missing_baselines(config["baselines"])}
 config["baselines"] = {name: grid for name, grid in config["baselines"].items() if name not in LEFT_OUT}
 if workflow.is_main_process:
@@ -123,6 +123,18 @@ def get_converted_series(wildcards):
 def get_noise(wildcards):
     """The noise of a job, for lists."""
     return wildcards.noise
+
+
+# Then nothing but match_target and calibrate_noise reads the volumes of scans.
+ALL_MATCHED = set(MATCHED_SERIES) >= {*TRAIN_SERIES, *TEST_SERIES}
+
+
+def intermediate(path, when=True):
+    """An output that may be deleted as soon as no job of the run needs it any more.
+
+    Where such a file is made again, Snakemake also runs every job that reads it, so that no input of a training is one.
+    """
+    return temp(path) if when and not config.get("keep_intermediates", True) else path
 
 
 def get_code(script):

@@ -154,7 +154,7 @@ rule plot_contact_sheet:
     threads: 1
     resources:
         mem_mb=get_memory("picture"),
-        runtime=get_minutes("picture", count=len(ALL_METHODS)),
+        runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
         series=PREVIEW,
@@ -195,7 +195,7 @@ rule plot_noise_power:
     threads: 1
     resources:
         mem_mb=get_memory("picture"),
-        runtime=get_minutes("picture", count=METHOD_SERIES),
+        runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
         methods=["noisy", *config["baselines"], *SHOWN_METHODS],
@@ -230,7 +230,7 @@ rule plot_task_transfer:
     threads: 1
     resources:
         mem_mb=get_memory("picture"),
-        runtime=get_minutes("picture", count=METHOD_SERIES),
+        runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
         methods=["noisy", *config["baselines"], *SHOWN_METHODS],
@@ -271,7 +271,7 @@ rule plot_nodules:
     threads: 1
     resources:
         mem_mb=get_memory("picture"),
-        runtime=get_minutes("picture", count=METHOD_SERIES),
+        runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
         methods=["noisy", *config["baselines"], *SHOWN_METHODS],

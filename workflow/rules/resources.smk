@@ -12,22 +12,24 @@ from quietct.resources import (
     minutes,
     noise_seconds,
     slices_of,
+    held_out_share,
     training_seconds,
     tuning_seconds,
 )
 
 SLICES = {name: slices_of(row) for name, row in SERIES.items()}
 SLICES |= {task: 2 * config["detection"]["slices"] for task in TASKS}
-# What is measured: every method and noise on every test series.
-METHOD_SERIES = len(config["noise"]) * len(ALL_METHODS) * len(TEST_SERIES)
+# Of the tables of quality: one for each slice by each method.
+TESTED_SLICES = held_out_share(config.get("split")) * sum(SLICES[name] for name in TEST_SERIES)
+METRIC_ROWS = len(config["noise"]) * len(ALL_METHODS) * TESTED_SLICES
 TRAINING_SLICES = sum(SLICES[name] for name in TRAIN_SERIES)
 
 
-def get_memory(rule):
-    """Resources function: MB for a job of a rule."""
+def get_memory(rule, count=0):
+    """Resources function: MB for a job of a rule that has `count` of something."""
 
     def memory(wildcards, threads, attempt):
-        return memory_mb(rule, attempt, threads)
+        return memory_mb(rule, attempt, threads, count)
 
     return memory
 
