@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-INTERMEDIATE = ("denoised/**/*.npy",)
+DENOISED = ("denoised/**/*.npy",)
+OF_PAIRS = ("volumes/*.npy", "noisy/**/*.npy", "patches/**/*.npy")
 KEPT = ("summary.tsv", "comparison.tsv", "verdict.json", "gifs/**/*.gif", "figures/**/*.png", "models/**/weights.npz")
 
 
@@ -13,21 +14,42 @@ def files(folder, patterns):
     return sorted(path.relative_to(results) for pattern in patterns for path in results.glob(pattern))
 
 
-@pytest.fixture(scope="module")
-def lean(tmp_path_factory, finished, snakemake):
-    """The folder of a finished run that keeps no intermediate files."""
-    folder = tmp_path_factory.mktemp("lean")
+def lean_run(folder, finished, snakemake, kept):
+    """Run the tiny experiment with this value of keep_intermediates; its DICOM is there."""
     shutil.copytree(finished / "resources", folder / "resources")
     shutil.copy(finished / "tiny.tsv", folder)
-    (folder / "tiny.yaml").write_text((finished / "tiny.yaml").read_text() + "keep_intermediates: false\n")
+    (folder / "tiny.yaml").write_text((finished / "tiny.yaml").read_text() + f"keep_intermediates: {kept}\n")
     outcome = snakemake(folder, "--configfile", "tiny.yaml")
     assert outcome.status == 0, outcome.text
     return folder
 
 
-def test_no_intermediate_file_is_left_and_all_results_are_the_same(lean, finished):
-    assert files(lean, INTERMEDIATE) == []
-    assert len(files(finished, INTERMEDIATE)) == 4
+@pytest.fixture(scope="module")
+def lean(tmp_path_factory, finished, snakemake):
+    """The folder of a finished run that keeps the pairs that trainings read."""
+    return lean_run(tmp_path_factory.mktemp("lean"), finished, snakemake, "pairs")
+
+
+@pytest.fixture(scope="module")
+def leanest(tmp_path_factory, finished, snakemake):
+    """The folder of a finished run that keeps no intermediate files."""
+    return lean_run(tmp_path_factory.mktemp("leanest"), finished, snakemake, "false")
+
+
+def test_no_denoised_volume_is_left_and_all_results_are_the_same(lean, finished):
+    assert files(lean, DENOISED) == []
+    assert len(files(finished, DENOISED)) == 4
+    assert files(lean, OF_PAIRS) == files(finished, OF_PAIRS)
+    check_results(lean, finished)
+
+
+def test_no_volume_or_patch_is_left_and_all_results_are_the_same(leanest, finished):
+    assert files(leanest, [*DENOISED, *OF_PAIRS]) == []
+    assert len(files(finished, OF_PAIRS)) == 5
+    check_results(leanest, finished)
+
+
+def check_results(lean, finished):
     for path in (results := files(finished, KEPT)):
         assert (lean / "results/tiny" / path).read_bytes() == (finished / "results/tiny" / path).read_bytes(), path
     assert len(results) > 15
@@ -35,12 +57,13 @@ def test_no_intermediate_file_is_left_and_all_results_are_the_same(lean, finishe
     assert files(lean, ["volumes/*.json"]) == files(finished, ["volumes/*.json"])
 
 
-def test_nothing_is_made_again_without_a_reason(lean, snakemake):
-    assert "Nothing to be done" in snakemake(lean, "-n", "--configfile", "tiny.yaml").text
+def test_nothing_is_made_again_without_a_reason(lean, leanest, snakemake):
+    for folder in (lean, leanest):
+        assert "Nothing to be done" in snakemake(folder, "-n", "--configfile", "tiny.yaml").text
 
 
 def test_to_keep_them_from_now_on_makes_nothing_again(lean, snakemake):
-    kept = (lean / "tiny.yaml").read_text().replace("keep_intermediates: false", "keep_intermediates: true")
+    kept = (lean / "tiny.yaml").read_text().replace("keep_intermediates: pairs", "keep_intermediates: true")
     (lean / "kept.yaml").write_text(kept)
     assert "Nothing to be done" in snakemake(lean, "-n", "--configfile", "kept.yaml").text
 
@@ -56,12 +79,19 @@ def test_a_seed_more_trains_only_itself_and_brings_back_what_the_report_shows(le
     assert not pairs & jobs.keys()
 
 
+def test_a_seed_more_trains_all_again_where_the_pairs_are_gone(leanest, snakemake):
+    (leanest / "more.yaml").write_text((leanest / "tiny.yaml").read_text().replace("seeds: [1]", "seeds: [1, 2]"))
+    jobs = snakemake(leanest, "-n", "--configfile", "more.yaml").jobs
+    assert jobs["extract_patches"] == 1
+    assert jobs["train_network"] == 4
+
+
 def test_scans_that_are_all_matched_need_not_be_kept(folder, snakemake):
     rows = ["series\tsource\trole\ttarget\trepeat\tn_slices"]
     rows += [f"{name}\tphantom\t{name}\tlow_{name}\t{k}\t2" for k, name in enumerate(("train", "test"), start=1)]
     rows += [f"low_{name}\tphantom\treference\t\t{k}\t2" for k, name in enumerate(("train", "test"), start=3)]
     (folder / "tiny.tsv").write_text("\n".join(rows) + "\n")
-    lean = (folder / "tiny.yaml").read_text() + "keep_intermediates: false\n"
+    lean = (folder / "tiny.yaml").read_text() + "keep_intermediates: pairs\n"
     (folder / "lean.yaml").write_text(lean)
     matched = ("results/tiny/targets/train.npy", "results/tiny/matched/train.json")
     outcome = snakemake(folder, "--configfile", "lean.yaml", "--", *matched)

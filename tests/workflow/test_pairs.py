@@ -175,7 +175,8 @@ def test_repeats_learn_towards_each_other_and_calibrate_simulated_dose(repeats, 
         "calibration": {"low": {"series": ["low_1", "low_2"], "views": 180}},
     }
     write_experiment(repeats, config, rows)
-    outcome = snakemake(repeats, "results/n2n/summary.tsv", "--configfile", "n2n.yaml")
+    wanted = ("results/n2n/summary.tsv", "results/n2n/figures/calibration-low.png")
+    outcome = snakemake(repeats, *wanted, "--configfile", "n2n.yaml")
     assert outcome.status == 0, outcome.text
     results = repeats / "results/n2n"
     for name, other in (("low_1", "low_2"), ("low_2", "low_1")):

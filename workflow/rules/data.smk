@@ -48,7 +48,7 @@ rule convert_series:
     input:
         dicom=get_dicom,
     output:
-        volume=intermediate("<results>/volumes/{series}.npy", ALL_MATCHED),
+        volume=intermediate("<results>/volumes/{series}.npy", of_pair=not ALL_MATCHED),
         info="<results>/volumes/{series}.json",
     log:
         "<logs>/convert_series/{series}.log",

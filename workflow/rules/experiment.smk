@@ -129,12 +129,14 @@ def get_noise(wildcards):
 ALL_MATCHED = set(MATCHED_SERIES) >= {*TRAIN_SERIES, *TEST_SERIES}
 
 
-def intermediate(path, when=True):
-    """An output that may be deleted as soon as no job of the run needs it any more.
+def intermediate(path, of_pair=False):
+    """An output that can be made again: kept, or deleted as soon as no job of the run needs it any more.
 
-    Where such a file is made again, Snakemake also runs every job that reads it, so that no input of a training is one.
+    Where such a file is made again, Snakemake also runs every job that reads it. So what trainings read, and what that
+    is cut from, can be kept by itself.
     """
-    return temp(path) if when and not config.get("keep_intermediates", True) else path
+    kept = config.get("keep_intermediates", True)
+    return path if kept is True or (kept == "pairs" and of_pair) else temp(path)
 
 
 def get_code(script):

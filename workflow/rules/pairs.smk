@@ -19,9 +19,9 @@ rule match_target:
         targets=collect("<results>/volumes/{name}.npy", name=get_target_names),
         target_infos=collect("<results>/volumes/{name}.json", name=get_target_names),
     output:
-        matched="<results>/matched/{series}.npy",
+        matched=intermediate("<results>/matched/{series}.npy", of_pair=True),
         matched_info="<results>/matched/{series}.json",
-        target="<results>/targets/{series}.npy",
+        target=intermediate("<results>/targets/{series}.npy", of_pair=True),
     log:
         "<logs>/match_target/{series}.log",
     benchmark:
@@ -53,7 +53,7 @@ rule add_noise:
         info=get_scan_info,
         calibration=get_noise_fit,
     output:
-        volume="<results>/noisy/{noise}/{series}.npy",
+        volume=intermediate("<results>/noisy/{noise}/{series}.npy", of_pair=True),
     log:
         "<logs>/add_noise/{noise}/{series}.log",
     benchmark:
@@ -86,7 +86,7 @@ rule extract_patches:
         noisy=get_noisy,
         info=get_scan_info,
     output:
-        patches="<results>/patches/{noise}/{series}.npy",
+        patches=intermediate("<results>/patches/{noise}/{series}.npy", of_pair=True),
     log:
         "<logs>/extract_patches/{noise}/{series}.log",
     benchmark:

@@ -41,7 +41,7 @@ rule make_detection_task:
     input:
         info=get_info_of_task,
     output:
-        volume="<results>/volumes/{series}.npy",
+        volume=intermediate("<results>/volumes/{series}.npy", of_pair=True),
         info="<results>/volumes/{series}.json",
     log:
         "<logs>/make_detection_task/{series}.log",
