@@ -80,6 +80,6 @@ def test_a_script_whose_starter_is_dead_before_it_begins_does_nothing():
     assert done.stdout == ""
 
 
-@pytest.mark.parametrize("number", ["", str(os.getpid())])
+@pytest.mark.parametrize("number", ["", str(os.getpid())], ids=["by hand", "by a living process"])
 def test_a_script_that_is_started_by_hand_or_by_a_living_process_goes_on(number):
     assert run(number).stdout == "up\n"
