@@ -2,7 +2,7 @@
 
     .venv/bin/python benchmarks/training_throughput.py --json training_throughput.json
 
-Trains by `train_network`, as the workflow does: patches in a memory-mapped file of int16 HU, turned and normalised
+Trains by `train_network`, as the workflow does: patches read from a file of int16 HU, turned and normalised
 batch by batch, Adam, checkpoints and progress. The bare step beside it finds its data normalised in memory and does
 forward pass, backward pass and Adam alone. They take turns; rates are medians over rounds, start-up and first epoch
 left out. Settings are those of config/config.yaml but for the batch size; epochs have as many patches as in the

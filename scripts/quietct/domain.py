@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from quietct.description import describe, joined, percent_range, unit_range
-from quietct.training_data import lung_fraction, noise_level, spread, training_facts
+from quietct.spread import spread_over
+from quietct.training_data import lung_fraction, noise_level, training_facts
 
 __all__ = ["describe", "differences", "slices_to_compare", "training_facts"]
 
@@ -32,7 +33,7 @@ UNKNOWN = "These weights do not say what data they were trained on, so that noth
 
 def slices_to_compare(count: int) -> list[int]:
     """Choose which slices of a series to give to `differences`: a few, spread over it."""
-    return spread(count, COMPARED_SLICES)
+    return spread_over(range(count), COMPARED_SLICES)
 
 
 def differences(description: Mapping[str, Any], info: Mapping[str, Any], slices: Sequence[np.ndarray]) -> list[str]:

@@ -15,6 +15,7 @@ from quietct.collection import Series, name_series, read_collection, select_seri
 from quietct.errors import UserError
 from quietct.named import NamedSeries, listed
 from quietct.settings import check_schema
+from quietct.spread import spread_over
 from quietct.targets import Row, noise_free, series_of, targets_of
 
 # Sources of public collections, whose series never change and are the same everywhere.
@@ -213,12 +214,6 @@ def shown_of(tested: Sequence[str], preview: str, most: int | None) -> list[str]
     others = [series for series in tested if series != preview]
     chosen = {preview, *spread_over(others, most - (preview in tested))}
     return [series for series in tested if series in chosen]
-
-
-def spread_over(names: Sequence[str], most: int) -> list[str]:
-    """Choose at most so many names: the middles of equal stretches of the list."""
-    count = min(most, len(names))
-    return [names[(2 * k + 1) * len(names) // (2 * count)] for k in range(count)]
 
 
 @cache

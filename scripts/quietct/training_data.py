@@ -13,6 +13,7 @@ import numpy as np
 import pywt
 
 from quietct.ct.volume import Volume
+from quietct.spread import spread_over
 
 # Of each training series, patches with about so many pixels are looked at.
 SAMPLED_PIXELS = 2_000_000
@@ -121,16 +122,10 @@ def lung_fraction(images: Iterable[np.ndarray]) -> float | None:
     return lung / body if body else None
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Choose at most `most` of `count` things: the middles of equal stretches."""
-    chosen = min(count, most)
-    return [(2 * k + 1) * count // (2 * chosen) for k in range(chosen)]
-
-
 def _sampled(patches: Volume | np.ndarray) -> np.ndarray:
     """Take the noisy one of some patches, spread over all of them."""
     most = max(SAMPLED_PIXELS // int(np.prod(patches.shape[2:])), 8)
-    return np.stack([patches[k][0] for k in spread(len(patches), most)])
+    return np.stack([patches[k][0] for k in spread_over(range(len(patches)), most)])
 
 
 def _quantiles(counts: np.ndarray, shares: Sequence[float]) -> list[float]:

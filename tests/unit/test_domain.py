@@ -14,7 +14,8 @@ from quietct.ct.patches import patch_corners
 from quietct.ct.phantom import phantom, soft_kernel
 from quietct.ct.volume import to_int16
 from quietct.domain import UNKNOWN, differences, slices_to_compare, training_facts
-from quietct.training_data import lung_fraction, noise_level, spread
+from quietct.spread import spread_over
+from quietct.training_data import lung_fraction, noise_level
 
 NOISE_HU = 40.0
 INFO = {
@@ -248,7 +249,7 @@ def test_lung_fraction_counts_lung_in_the_body_and_no_air():
 
 
 def test_samples_are_spread_over_all():
-    assert spread(3, 5) == [0, 1, 2]
-    assert spread(10, 5) == [1, 3, 5, 7, 9]
-    assert spread(1, 5) == [0]
+    assert spread_over(range(3), 5) == [0, 1, 2]
+    assert spread_over(range(10), 5) == [1, 3, 5, 7, 9]
+    assert spread_over(range(1), 5) == [0]
     assert slices_to_compare(119) == [11, 35, 59, 83, 107]

@@ -18,8 +18,8 @@ from quietct.sheet import (
     read_sheet,
     selection_of,
     shown_of,
-    spread_over,
 )
+from quietct.spread import spread_over
 from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
@@ -91,6 +91,7 @@ SHOWN_METHODS = [method for method in TRAINED_METHODS if method.endswith(f"-seed
 
 # Made of every noise, and shown in the report.
 PICTURES = ["contact-sheet", "noise-power", "task-transfer", "nodules", "slice-quality", "differences"]
+DRAWN_METHODS = [*config["baselines"], *SHOWN_METHODS]  # side by side in a picture
 # What the report compares slice by slice; the preview's series comes first.
 REPORT_METHODS = [*SHOWN_METHODS, *config["baselines"]]
 SHOWN_SERIES = shown_of(TEST_SERIES, PREVIEW, config["preview"].get("most_series"))

@@ -135,7 +135,7 @@ rule plot_contact_sheet:
         noisy=lambda wildcards: noisy_of(PREVIEW, wildcards.noise),
         images=expand(
             "<results>/denoised/{{noise}}/{method}/{series}.npy",
-            method=[*config["baselines"], *SHOWN_METHODS],
+            method=DRAWN_METHODS,
             series=PREVIEW,
         ),
     output:
@@ -158,7 +158,7 @@ rule plot_contact_sheet:
     params:
         noise=lambda wildcards: wildcards.noise,
         series=PREVIEW,
-        methods=[*config["baselines"], *SHOWN_METHODS],
+        methods=DRAWN_METHODS,
         slice=config["preview"]["slice"],
         split=SPLIT,
         target_label=get_target_label(PREVIEW),
@@ -176,7 +176,7 @@ rule plot_noise_power:
         measures=collect(
             "<results>/physics/{noise}/{method}/{series}.json",
             noise=get_noise,
-            method=["noisy", *config["baselines"], *SHOWN_METHODS],
+            method=["noisy", *DRAWN_METHODS],
             series=get_test_series,
         ),
     output:
@@ -198,7 +198,7 @@ rule plot_noise_power:
         runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
-        methods=["noisy", *config["baselines"], *SHOWN_METHODS],
+        methods=["noisy", *DRAWN_METHODS],
         code=get_code("plot_noise_power"),
     message:
         "Plotting noise power spectra for noise {wildcards.noise}"
@@ -211,7 +211,7 @@ rule plot_task_transfer:
         measures=collect(
             "<results>/physics/{noise}/{method}/{series}.json",
             noise=get_noise,
-            method=["noisy", *config["baselines"], *SHOWN_METHODS],
+            method=["noisy", *DRAWN_METHODS],
             series=get_test_series,
         ),
     output:
@@ -233,7 +233,7 @@ rule plot_task_transfer:
         runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
-        methods=["noisy", *config["baselines"], *SHOWN_METHODS],
+        methods=["noisy", *DRAWN_METHODS],
         code=get_code("plot_task_transfer"),
     message:
         "Plotting task transfer functions for noise {wildcards.noise}"
@@ -245,7 +245,7 @@ rule plot_nodules:
     input:
         measures=collect(
             "<results>/physics/{{noise}}/{method}/{series}.json",
-            method=["noisy", *config["baselines"], *SHOWN_METHODS],
+            method=["noisy", *DRAWN_METHODS],
             series=SHOWN_SERIES,
         ),
         targets=[target_of(series) for series in SHOWN_SERIES],
@@ -253,7 +253,7 @@ rule plot_nodules:
         images=lambda wildcards: [
             image_of(series, wildcards.noise, method)
             for series in SHOWN_SERIES
-            for method in ["noisy", *config["baselines"], *SHOWN_METHODS]
+            for method in ["noisy", *DRAWN_METHODS]
         ],
     output:
         plot=report(
@@ -274,7 +274,7 @@ rule plot_nodules:
         runtime=get_minutes("picture"),
     params:
         noise=lambda wildcards: wildcards.noise,
-        methods=["noisy", *config["baselines"], *SHOWN_METHODS],
+        methods=["noisy", *DRAWN_METHODS],
         series=SHOWN_SERIES,
         target_label=get_target_label(SHOWN_SERIES[0]),
         window_hu=config["window_hu"],

@@ -172,6 +172,34 @@ def open_volume(path: str | Path) -> Volume:
         raise UserError(f"{path} is not a NumPy array file ({error}). Delete it and run again.") from None
 
 
+def open_alike(*paths: str | Path) -> list[Volume]:
+    """Open volumes that must have one shape.
+
+    Parameters
+    ----------
+    *paths : path
+        Volumes; the first sets the shape.
+
+    Returns
+    -------
+    list of Volume of int16
+        HU (slices, rows, columns).
+
+    Raises
+    ------
+    UserError
+        If one's shape differs from the first one's.
+    """
+    volumes = [open_volume(path) for path in paths]
+    for path, volume in zip(paths, volumes, strict=True):
+        if volume.shape != volumes[0].shape:
+            raise UserError(
+                f"{path} has the shape {volume.shape} and {paths[0]} has {volumes[0].shape}: they don't belong "
+                "together. Delete the older of the two and run again."
+            )
+    return volumes
+
+
 @contextmanager
 def new_volume(path: str | Path, shape: tuple[int, ...]) -> Iterator[NewVolume]:
     """Give an int16 array on disk to be written slice by slice, which appears at `path` when the block ends well.

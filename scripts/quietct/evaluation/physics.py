@@ -15,12 +15,11 @@ import pandas as pd
 from quietct.ct.clipping import GreyScale, grey_scale
 from quietct.ct.nodule_truth import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import Volume, is_failed, open_volume, read_info, write_info
+from quietct.ct.volume import Volume, is_failed, open_alike, open_volume, read_info, write_info
 from quietct.evaluation.detectability import measure_detectability
 from quietct.evaluation.homogeneous import measure_noise_power, noise_regions
 from quietct.evaluation.nodule_sections import sections
 from quietct.evaluation.nodules import measure_nodules
-from quietct.evaluation.psnr import open_alike
 from quietct.evaluation.task_transfer import measure_task_transfer
 
 logger = logging.getLogger(__name__)

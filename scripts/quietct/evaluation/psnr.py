@@ -6,13 +6,11 @@ Trainings are watched by it and filters are tuned by it: an edit of another meas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from quietct.ct.volume import Volume, is_failed, open_volume
-from quietct.errors import UserError
+from quietct.ct.volume import is_failed
 
 
 def windowed(hu: ArrayLike, window_hu: Sequence[float]) -> np.ndarray:
@@ -56,31 +54,3 @@ def psnr_db(image: ArrayLike, reference: ArrayLike, window_hu: Sequence[float]) 
     error = np.clip(image, low, high) - np.clip(reference, low, high)
     mean_square = np.square(error).mean(dtype=np.float64) / (high - low) ** 2
     return float(-10.0 * np.log10(mean_square)) if mean_square > 0 else float("inf")
-
-
-def open_alike(*paths: str | Path) -> list[Volume]:
-    """Open volumes that must have one shape.
-
-    Parameters
-    ----------
-    *paths : path
-        Volumes; the first sets the shape.
-
-    Returns
-    -------
-    list of Volume of int16
-        HU (slices, rows, columns).
-
-    Raises
-    ------
-    UserError
-        If one's shape differs from the first one's.
-    """
-    volumes = [open_volume(path) for path in paths]
-    for path, volume in zip(paths, volumes, strict=True):
-        if volume.shape != volumes[0].shape:
-            raise UserError(
-                f"{path} has the shape {volume.shape} and {paths[0]} has {volumes[0].shape}: they don't belong "
-                "together. Delete the older of the two and run again."
-            )
-    return volumes

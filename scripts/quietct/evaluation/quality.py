@@ -18,12 +18,12 @@ import pandas as pd
 from quietct.ct.clipping import GreyScale, grey_scale
 from quietct.ct.nodule_truth import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import is_failed, open_volume, read_info
+from quietct.ct.volume import is_failed, open_alike, open_volume, read_info
 from quietct.errors import UserError
 from quietct.evaluation.columns import MEASURES, METRICS, WINDOW_COLUMNS
 from quietct.evaluation.metrics import bias_hu, rmse_corrected_hu, rmse_hu, ssim
 from quietct.evaluation.noise_index import noise_index_hu
-from quietct.evaluation.psnr import open_alike, psnr_db
+from quietct.evaluation.psnr import psnr_db
 from quietct.evaluation.tissues import slice_tissues, tissue_errors
 from quietct.evaluation.vif import vif
 from quietct.evaluation.windows import LUNG_HU, MEDIASTINUM_HU, holds

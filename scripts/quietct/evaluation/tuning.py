@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from quietct.ct.split import Split, read_slices, training_slices
-from quietct.ct.volume import Volume
+from quietct.ct.volume import Volume, open_alike
 from quietct.errors import UserError
 from quietct.evaluation.baselines import bind
-from quietct.evaluation.psnr import open_alike, psnr_db
+from quietct.evaluation.psnr import psnr_db
 from quietct.files import written_whole
 
 logger = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import is_failed, preview_index, read_info, without_failures
+from quietct.ct.volume import is_failed, open_alike, preview_index, read_info, without_failures
 from quietct.evaluation.metrics import ssim
-from quietct.evaluation.psnr import open_alike, psnr_db
+from quietct.evaluation.psnr import psnr_db
 from quietct.figures.style import RC, decibels, method_label, save_figure, variant_label, variant_styles, window_label
 from quietct.methods import split_method
 

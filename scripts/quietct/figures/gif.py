@@ -12,9 +12,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from quietct.ct.split import Split, read_slices, test_slices
-from quietct.ct.volume import read_info
+from quietct.ct.volume import open_alike, read_info
 from quietct.errors import UserError
-from quietct.evaluation.psnr import open_alike, psnr_db, windowed
+from quietct.evaluation.psnr import psnr_db, windowed
 from quietct.figures.style import decibels, font_path, method_label, window_label
 from quietct.files import written_whole
 

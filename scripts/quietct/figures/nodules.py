@@ -14,8 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from quietct.ct.volume import read_info, without_failures
-from quietct.evaluation.psnr import open_alike
+from quietct.ct.volume import open_alike, read_info, without_failures
 from quietct.evaluation.windows import LUNG_HU
 from quietct.figures.physics_curves import GREY, explain, read_measure, wrapped
 from quietct.figures.style import RC, method_label, save_figure, variant_label, window_label
