@@ -23,10 +23,10 @@ from typing import Any
 
 import snakemake
 
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import read_sheet
+from quietct.experiment.targets import series_of
 from quietct.methods import missing_baselines, trained_methods
-from quietct.settings import load_yaml
-from quietct.sheet import read_sheet
-from quietct.targets import series_of
 from table import describe_machine, print_facts, print_table, write_json
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -15,10 +15,10 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import read_sheet
+from quietct.experiment.targets import series_of
 from quietct.methods import trained_methods
-from quietct.settings import load_yaml
-from quietct.sheet import read_sheet
-from quietct.targets import series_of
 from table import print_table
 
 REPOSITORY = Path(__file__).resolve().parents[1]

@@ -27,7 +27,7 @@ from quietct.denoising import denoise_series
 from quietct.evaluation.physics import measure_physics
 from quietct.evaluation.quality import measure_quality
 from quietct.evaluation.tuning import tune_baseline
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 from quietct.training_job import train_network
 from table import describe_machine, print_facts, print_table, write_json
 

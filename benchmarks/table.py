@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from quietct.record import processor_name
+from quietct.workflow.record import processor_name
 
 # By key of a row: heading, and how a value is printed.
 Columns = Mapping[str, tuple[str, str]]

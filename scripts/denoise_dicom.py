@@ -2,7 +2,7 @@
 
 import json
 
-from quietct.denoise_dicom import denoise_dicom
+from quietct.apply.denoise_dicom import denoise_dicom
 from quietct.logs import logged
 
 if __name__ == "__main__":

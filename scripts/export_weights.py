@@ -1,6 +1,6 @@
 """Write trained weights together with their measured quality."""
 
-from quietct.export import export_weights
+from quietct.apply.export import export_weights
 from quietct.logs import logged
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 
 from quietct.logs import logged
-from quietct.record import record_run
+from quietct.workflow.record import record_run
 
 if __name__ == "__main__":
     with logged(snakemake):

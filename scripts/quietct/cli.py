@@ -48,7 +48,7 @@ examples:
       the weights that come with quietct
   quietct info results/demo/models/dose_25_mas/compact/sgd/seed1/weights.npz"""
 # Modules whose messages the user of a command wants to read.
-SPEAKERS = ("quietct.denoise_dicom", "quietct.counting", "quietct.ct.dicom.series", "quietct.figures.preview")
+SPEAKERS = ("quietct.apply.denoise_dicom", "quietct.counting", "quietct.ct.dicom.series", "quietct.figures.preview")
 # What a series sheet calls its columns, and what they are on the command line.
 OPTIONS = {
     "in the column `series_instance_uid`": "with --series",
@@ -100,7 +100,7 @@ def _denoise(options: argparse.Namespace) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
     for name in SPEAKERS:
         logging.getLogger(name).setLevel(logging.NOTSET if options.quiet else logging.INFO)
-    from quietct.denoise_dicom import denoise_dicom
+    from quietct.apply.denoise_dicom import denoise_dicom
 
     denoise_dicom(
         options.weights,
@@ -119,8 +119,8 @@ def _denoise(options: argparse.Namespace) -> int:
 
 
 def _info(options: argparse.Namespace) -> int:
-    from quietct.denoise_dicom import DEMO, load_model
-    from quietct.domain import describe
+    from quietct.apply.denoise_dicom import DEMO, load_model
+    from quietct.apply.domain import describe
 
     model = load_model(options.weights)
     if options.weights is None:

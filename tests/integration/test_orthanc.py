@@ -7,8 +7,8 @@ import pydicom
 import pytest
 from orthanc_server import Orthanc
 
+from quietct.apply.denoise_dicom import denoise_dicom
 from quietct.ct.sources import fetch_series
-from quietct.denoise_dicom import denoise_dicom
 from quietct.nn.architecture import Architecture
 from quietct.nn.network import Network
 from quietct.nn.weights import save_network

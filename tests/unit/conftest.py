@@ -2,8 +2,8 @@
 
 import pytest
 
-from quietct.settings import load_yaml
-from quietct.sheet import read_sheet
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import read_sheet
 
 
 @pytest.fixture(scope="module")

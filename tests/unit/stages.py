@@ -15,13 +15,13 @@ from dicom_files import write_slice
 from repeats import chest
 from small_training import NETWORK
 
+from quietct.apply.denoise_dicom import denoise_dicom
 from quietct.ct.calibration import calibrate_noise
 from quietct.ct.dicom.convert import convert_series
 from quietct.ct.matching import match_target
 from quietct.ct.noise import add_noise
 from quietct.ct.patches import extract_patches
 from quietct.ct.volume import new_volume, to_int16, write_info
-from quietct.denoise_dicom import denoise_dicom
 from quietct.denoising import denoise_series
 from quietct.evaluation.physics import measure_physics
 from quietct.evaluation.quality import measure_quality

@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from quietct.collection import PROTOCOL, name_series, read_collection, select_series
 from quietct.errors import UserError
+from quietct.experiment.collection import PROTOCOL, name_series, read_collection, select_series
 
 PAIRS = "nodule_layout=NoduleLayout_3, pitch=1.2, slice_thickness_mm=3, slice_increment_mm=3, recon_kernel=B40f"
 

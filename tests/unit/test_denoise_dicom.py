@@ -12,7 +12,7 @@ from dicom_files import make_enhanced, write_series, write_slice
 from PIL import Image as Picture
 from pydicom import dcmread
 
-from quietct.denoise_dicom import DEMO_WEIGHTS, denoise_dicom
+from quietct.apply.denoise_dicom import DEMO_WEIGHTS, denoise_dicom
 from quietct.errors import UserError
 from quietct.nn.architecture import Architecture
 from quietct.nn.network import Network

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from quietct import digests
-from quietct.digests import NO_INFLUENCE, code_digest, code_files, folder_digest
+from quietct.workflow import digests
+from quietct.workflow.digests import NO_INFLUENCE, code_digest, code_files, folder_digest
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ import pytest
 from pydicom import dcmread
 from pydicom.data import get_testdata_file
 
+from quietct.apply.domain import UNKNOWN, differences, slices_to_compare, training_facts
 from quietct.ct.dicom.convert import series_info
 from quietct.ct.dicom.images import read_images
 from quietct.ct.patches import patch_corners
 from quietct.ct.phantom import phantom, soft_kernel
 from quietct.ct.volume import to_int16
-from quietct.domain import UNKNOWN, differences, slices_to_compare, training_facts
 from quietct.spread import spread_over
 from quietct.training_data import lung_fraction, noise_level
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quietct.description import describe
+from quietct.apply.description import describe
+from quietct.apply.export import export_weights
 from quietct.errors import UserError
 from quietct.evaluation.columns import MEASURES, WINDOW_COLUMNS
 from quietct.evaluation.summary import summarize_quality
-from quietct.export import export_weights
 from quietct.nn.architecture import Architecture
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from quietct import failures
-from quietct.failures import Failures, cause
+from quietct.workflow import failures
+from quietct.workflow.failures import Failures, cause
 
 BEGIN = "2026-11-27 20:28:23 add_noise begins: series a; threads: 1\n"
 THEN = BEGIN + "2026-11-27 20:28:24 "

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from quietct.errors import UserError
-from quietct.folder_lock import check_writable, remove_dead_lock
+from quietct.workflow.folder_lock import check_writable, remove_dead_lock
 
 pytest.importorskip("fcntl")
 
@@ -14,7 +14,7 @@ pytest.importorskip("fcntl")
 WORK = """
 import sys, time
 from pathlib import Path
-from quietct.folder_lock import check_writable, remove_dead_lock
+from quietct.workflow.folder_lock import check_writable, remove_dead_lock
 state = Path(sys.argv[1])
 check_writable(state)
 print(remove_dead_lock(state), flush=True)

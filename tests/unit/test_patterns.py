@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quietct.patterns import one_of
+from quietct.workflow.patterns import one_of
 
 NAMES = st.lists(st.text("ab1_.|(", max_size=4), max_size=12)
 

@@ -4,8 +4,8 @@ from importlib import metadata
 
 import yaml
 
-from quietct import record
-from quietct.record import git_commit, record_run
+from quietct.workflow import record
+from quietct.workflow.record import git_commit, record_run
 
 
 def test_the_record_holds_a_usable_config_the_versions_and_the_machine(tmp_path):

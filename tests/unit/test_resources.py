@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from quietct.ct.patches import patch_corners
+from quietct.experiment.settings import load_yaml
 from quietct.nn.architecture import Architecture
-from quietct.resources import (
+from quietct.workflow.resources import (
     COSTS,
     LEAST_MINUTES,
     MOST_MINUTES,
@@ -20,7 +21,6 @@ from quietct.resources import (
     training_seconds,
     tuning_seconds,
 )
-from quietct.settings import load_yaml
 
 TRAINING = {"epochs": 3, "batch_size": 8}
 RANDOM = {"layout": "random", "size": 64, "per_slice": 16}

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 
 from quietct.errors import UserError
-from quietct.methods import all_methods, base_variant, trained_methods
-from quietct.settings import (
+from quietct.experiment.settings import (
     DOWNLOAD,
     check_config,
     download_settings,
     load_yaml,
     schema_keys,
 )
+from quietct.methods import all_methods, base_variant, trained_methods
 
 CONFIGS = ("config", "article", "chen2017", "redcnn", "real_slices", "noise2noise", "phantom_fda", "comparison",
            "phantom_fda_all")  # fmt: skip

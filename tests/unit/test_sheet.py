@@ -1,8 +1,8 @@
 import pytest
 
 from quietct.errors import UserError
-from quietct.sheet import check_split, preview_of, read_sheet
-from quietct.targets import calibrations_of, check_targets, series_of
+from quietct.experiment.sheet import check_split, preview_of, read_sheet
+from quietct.experiment.targets import calibrations_of, check_targets, series_of
 
 HEADER = "series\tsource\tlocation\trole\tnodule_layout\texposure_mas\trepeat\tn_slices\tseries_instance_uid\n"
 TRAIN = "a\tphantom\t\ttrain\t1\t200\t1\t12\t\n"

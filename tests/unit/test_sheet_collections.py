@@ -3,7 +3,7 @@
 import pytest
 
 from quietct.errors import UserError
-from quietct.sheet import check_split, dataset_of, selection_of
+from quietct.experiment.sheet import check_split, dataset_of, selection_of
 
 
 def public(*rows):

@@ -2,9 +2,9 @@
 
 import pytest
 
-from quietct.settings import load_yaml
-from quietct.sheet import check_split, dataset_of, preview_of, read_sheet
-from quietct.targets import check_targets
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import check_split, dataset_of, preview_of, read_sheet
+from quietct.experiment.targets import check_targets
 
 SHEETS = (
     "demo",

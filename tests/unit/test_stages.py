@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from quietct.stages import read_stages, write_stages
+from quietct.workflow.stages import read_stages, write_stages
 
 HEAD = "s\th:m:s\tmax_rss\tmean_load\tcpu_time\n"
 

@@ -3,9 +3,9 @@ import math
 import pytest
 
 from quietct.errors import UserError
-from quietct.settings import load_yaml
-from quietct.sheet import preview_of, read_sheet
-from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import preview_of, read_sheet
+from quietct.experiment.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of
 
 REPEATS = (
     "nodule_layout=NoduleLayout_3, pitch=1.2, slice_thickness_mm=3, slice_increment_mm=3, recon_kernel=B40f, "

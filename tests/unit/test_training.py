@@ -16,10 +16,10 @@ import pytest
 from small_training import BOTH, FILES, NETWORK, TRAINING, train, write_data
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from quietct.apply.denoise_dicom import load_model
+from quietct.apply.description import describe
 from quietct.ct.volume import NO_VALUE, new_volume
-from quietct.denoise_dicom import load_model
 from quietct.denoising import denoise_series
-from quietct.description import describe
 from quietct.errors import UserError
 from quietct.nn import gradients
 from quietct.nn.checkpoint import load_state, save_state

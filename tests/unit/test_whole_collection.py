@@ -5,9 +5,9 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from quietct.settings import load_yaml
-from quietct.sheet import preview_of, read_sheet, shown_of
-from quietct.targets import series_of
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import preview_of, read_sheet, shown_of
+from quietct.experiment.targets import series_of
 
 HELD_OUT = "NoduleLayout_6"
 PROTOCOL = ("nodule_layout", "pitch", "slice_collimation", "slice_thickness_mm", "slice_increment_mm", "recon_kernel")

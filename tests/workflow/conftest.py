@@ -11,7 +11,7 @@ import pytest
 from plans import pretend_to_run
 from repeat_scans import make_truth
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 HERE = Path(__file__).parent
 

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 HERE = Path(__file__).parent
 # A process that has imported what every plan needs, and becomes a plan by a fork: half the time of a new Python.
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["snakemake.cli", "snakemake.dag", "pandas", "jsonschema", "quietct.sheet", "warm_plans"]
+    ["snakemake.cli", "snakemake.dag", "pandas", "jsonschema", "quietct.experiment.sheet", "warm_plans"]
 )
 # The further file of a job that has one before.
 SECOND = "verdict.json"

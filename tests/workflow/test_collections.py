@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 ARTICLE = "1.2.840.113704.1.111.4116."
 FIRST, SECOND, THIRD = ARTICLE + "1186756880.24", ARTICLE + "1186757037.38", ARTICLE + "1186757214.54"

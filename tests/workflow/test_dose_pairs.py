@@ -10,8 +10,8 @@ import yaml
 from conftest import new_folder
 from repeat_scans import NOISE_HU, TRUNK, write_scan
 
-from quietct.settings import load_yaml
-from quietct.sheet import read_sheet
+from quietct.experiment.settings import load_yaml
+from quietct.experiment.sheet import read_sheet
 
 # Of the eleven heights, one scan starts a slice higher, one ends early, and one lies aside.
 USUAL, ODD = slice(0, 10), {"high_repeat2": slice(1, 11), "low_train_repeat2": slice(0, 9)}

@@ -6,7 +6,7 @@ import os
 import pytest
 import yaml
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from conftest import new_folder
 from PIL import Image
 from repeat_scans import NOISE_HU, TRUNK, write_scan
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 MEASURED = {"real": {"model": "measured"}}
 HELD_OUT = [0, 3, 6, 9]  # by split: {every: 3}, counted from the height 0

@@ -25,7 +25,7 @@ from plans import (
     trained,
 )
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 
 def put(config, path, value):

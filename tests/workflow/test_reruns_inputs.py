@@ -270,8 +270,8 @@ CODE = {
     "a comment, a docstring, a message, a log, resources, a schema, `environment.yml`": [
         ("scripts/quietct/nn/variants.py", COMMENT, []),
         ("scripts/quietct/logs.py", EDIT, []),
-        ("scripts/quietct/settings.py", EDIT, []),  # what it gives is in the params
-        ("scripts/quietct/sheet.py", EDIT, []),
+        ("scripts/quietct/experiment/settings.py", EDIT, []),  # what it gives is in the params
+        ("scripts/quietct/experiment/sheet.py", EDIT, []),
         ("scripts/train_network.py", COMMENT, []),
         ("workflow/schemas/config.schema.yaml", COMMENT, []),
         ("environment.yml", COMMENT, []),

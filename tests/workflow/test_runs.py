@@ -14,7 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 MODEL = "results/tiny/models/gaussian_10/small"
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from quietct.settings import load_yaml
+from quietct.experiment.settings import load_yaml
 
 REPEATS = 2
 HELD_OUT = "NoduleLayout_6"

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from quietct.digests import code_digest
+from quietct.workflow.digests import code_digest
 
 for script in Path(__file__).parents[2].joinpath("scripts").glob("*.py"):
     code_digest(script)

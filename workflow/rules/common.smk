@@ -14,10 +14,10 @@ REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).p
 sys.path.append(str(REPOSITORY.joinpath("scripts")))
 
 from quietct.errors import UserError
-from quietct.failures import Failures
-from quietct.folder_lock import check_writable, remove_dead_lock
 from quietct.orphans import STARTED_BY
-from quietct.stages import write_stages
+from quietct.workflow.failures import Failures
+from quietct.workflow.folder_lock import check_writable, remove_dead_lock
+from quietct.workflow.stages import write_stages
 
 
 @contextmanager

@@ -6,11 +6,8 @@ import os
 from functools import cache
 
 from quietct.canonical import canonical_json, plain_numbers
-from quietct.digests import code_digest, folder_digest
-from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
-from quietct.patterns import one_of
-from quietct.settings import check_config, download_settings, load_yaml
-from quietct.sheet import (
+from quietct.experiment.settings import check_config, download_settings, load_yaml
+from quietct.experiment.sheet import (
     COLLECTIONS,
     check_split,
     dataset_of,
@@ -19,8 +16,11 @@ from quietct.sheet import (
     selection_of,
     shown_of,
 )
+from quietct.experiment.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
+from quietct.methods import all_methods, missing_baselines, missing_sentence, split_method, trained_methods
 from quietct.spread import spread_over
-from quietct.targets import calibrations_of, check_targets, check_tasks, noise_free, series_of, task_of
+from quietct.workflow.digests import code_digest, folder_digest
+from quietct.workflow.patterns import one_of
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
 

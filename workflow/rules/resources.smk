@@ -5,14 +5,14 @@ Holds no rule.
 
 import math
 
-from quietct.resources import (
+from quietct.workflow.resources import (
     COSTS,
     denoising_seconds,
+    held_out_share,
     memory_mb,
     minutes,
     noise_seconds,
     slices_of,
-    held_out_share,
     training_seconds,
     tuning_seconds,
 )

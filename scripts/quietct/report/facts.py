@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from quietct.ct.volume import read_info
 from quietct.report.table import number
-from quietct.stages import read_stages
+from quietct.workflow.stages import read_stages
 
 LICENCES = {
     "phantom": "synthetic chest, computed by quietct; licence of the project (MIT)",
@@ -78,7 +78,7 @@ def series_facts(sheet: Sequence[Mapping[str, Any]], infos: Mapping[str, str | P
 
 
 def stage_rows(benchmarks: str | Path) -> list[StageRow]:
-    """Write the cost of each stage for people, the longest first; see `quietct.stages.read_stages`."""
+    """Write the cost of each stage for people, the longest first; see `quietct.workflow.stages.read_stages`."""
     found = read_stages(benchmarks)
     top = max((stage.total_s for stage in found), default=0.0) or 1.0
     return [

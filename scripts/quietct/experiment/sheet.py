@@ -11,12 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from quietct.collection import Series, name_series, read_collection, select_series
 from quietct.errors import UserError
-from quietct.named import NamedSeries, listed
-from quietct.settings import check_schema
+from quietct.experiment.collection import Series, name_series, read_collection, select_series
+from quietct.experiment.named import NamedSeries, listed
+from quietct.experiment.settings import check_schema
+from quietct.experiment.targets import Row, noise_free, series_of, targets_of
 from quietct.spread import spread_over
-from quietct.targets import Row, noise_free, series_of, targets_of
 
 # Sources of public collections, whose series never change and are the same everywhere.
 COLLECTIONS = ("idc", "tcia")
@@ -44,7 +44,7 @@ def read_sheet(
     schema : dict
         `workflow/schemas/series.schema.yaml`, which holds for each row.
     collection : path
-        Table of the collection, for `quietct.collection.read_collection`; only read if a row is of a collection.
+        Table of the collection, for `quietct.experiment.collection.read_collection`; read if a row is of a collection.
     where : str, optional
         Name of the sheet in sentences; `path` if absent.
 
@@ -125,7 +125,7 @@ def selection_of(row: Row, unusable: str, download: Mapping[str, Any]) -> dict[s
     unusable : {'strict', 'skip'}
         What to do with unfit DICOM files.
     download : dict
-        From `quietct.settings.download_settings`.
+        From `quietct.experiment.settings.download_settings`.
     """
     if row["source"] == "phantom":
         return {key: row.get(key) for key in (*PHANTOM_IDENTITY, "n_slices", "slice_spacing_mm")}

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from quietct.description import describe, joined, percent_range, unit_range
+from quietct.apply.description import describe, joined, percent_range, unit_range
 from quietct.spread import spread_over
 from quietct.training_data import lung_fraction, noise_level, training_facts
 

@@ -81,7 +81,7 @@ def package_versions() -> dict[str, str | None]:
 
 def git_commit() -> str | None:
     """Give the commit of the code, ending in "+changes" if files differ from it; None outside a git clone."""
-    folder = Path(__file__).parent
+    folder = Path(__file__).parents[1]  # the package
 
     def git(*words: str) -> str:
         return subprocess.run(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from quietct.errors import UserError
-from quietct.named import NamedSeries, Row, listed
+from quietct.experiment.named import NamedSeries, Row, listed
 
 # Roles that a series of the role `both` has at once.
 BOTH = ("train", "test")
@@ -77,7 +77,7 @@ def calibrations_of(config: Mapping[str, Any], rows: Sequence[Row], where: str) 
     config : mapping
         A checked config.
     rows : sequence of dict
-        From `quietct.sheet.read_sheet`.
+        From `quietct.experiment.sheet.read_sheet`.
     where : str
         Name of the config file for the sentence.
 
@@ -106,7 +106,7 @@ def check_targets(rows: Sequence[Row], config: Mapping[str, Any], where: str, co
     Parameters
     ----------
     rows : sequence of dict
-        From `quietct.sheet.read_sheet`.
+        From `quietct.experiment.sheet.read_sheet`.
     config : mapping
         A checked config.
     where, config_file : str
@@ -153,7 +153,7 @@ def check_tasks(rows: Sequence[Row], config: Mapping[str, Any], where: str) -> N
     Parameters
     ----------
     rows : sequence of dict
-        From `quietct.sheet.read_sheet`.
+        From `quietct.experiment.sheet.read_sheet`.
     config : mapping
         A checked config.
     where : str

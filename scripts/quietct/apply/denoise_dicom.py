@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 
 from quietct import __version__
+from quietct.apply.domain import differences, slices_to_compare
+from quietct.apply.output_folder import DENOISED, check_free, check_places, failures_named, is_finished
 from quietct.counting import counted
 from quietct.ct.dicom.convert import decodable, read_pixels, series_info
 from quietct.ct.dicom.decoding import DecodingProcess
@@ -24,17 +26,15 @@ from quietct.ct.dicom.header import MIB, quiet_pydicom
 from quietct.ct.dicom.images import Image
 from quietct.ct.dicom.series import Series, choose_series
 from quietct.ct.sources.directory import opened
-from quietct.domain import differences, slices_to_compare
 from quietct.errors import UserError
 from quietct.files import written_whole
 from quietct.nn.inference import TiledInference
 from quietct.nn.network import Network
 from quietct.nn.weights import load_network, network_digest
-from quietct.output_folder import DENOISED, check_free, check_places, failures_named, is_finished
 
 logger = logging.getLogger(__name__)
 
-DEMO_WEIGHTS = Path(__file__).parent / "weights" / "demo.npz"
+DEMO_WEIGHTS = Path(__file__).parents[1] / "weights" / "demo.npz"
 DEMO = (
     "No weights given: using those that come with quietct, a small network that has seen nothing but a synthetic chest."
 )
