@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 # Machines differ in speed; a slow example is no failure.
 settings.register_profile("quietct", deadline=None, derandomize=True)
 settings.load_profile("quietct")
+
+# A shell ignores Ctrl-C for what it starts in the background, and what that starts inherits it.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 skips: list[str] = []
 

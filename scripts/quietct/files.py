@@ -14,7 +14,7 @@ from pathlib import Path
 from quietct.errors import UserError
 from quietct.orphans import is_running
 
-NO_SPACE_BYTES = 1 << 16
+NO_SPACE_BYTES = 1 << 16  # left by a write that the full disk cut short
 
 
 @contextmanager

@@ -14,7 +14,12 @@ from slurm_runs import PATIENCE_S, Run, documented, jobs_of, new_folder, on_slur
 
 # Everything but pictures, whose many jobs would only cost time here; the run's record stands for itself.
 TARGETS = ["results/tiny/summary.tsv", "results/tiny/config.yaml"]
-TRAINING = "rule_train_network_wildcards_gaussian_10_small_sgd_1"
+CANCELLED = "rule_train_network_wildcards_gaussian_10_small_sgd_1"
+FROZEN = "rule_train_network_wildcards_gaussian_10_small_dilated_gradient_noise_1"
+LOGS = {
+    CANCELLED: "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log",
+    FROZEN: "logs/tiny/train_network/gaussian_10/small-dilated_gradient_noise-seed1.log",
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +34,23 @@ def attempts(jobs, comment):
 
 
 def kill(cluster, run):
-    """Cancel a training in the act and freeze a job, so that its time is up; return when both are done."""
-    log = run.folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log"
-    left = {TRAINING, "rule_record_run"}
+    """Cancel one training in the act and freeze another, so that its time is up; return when both are done."""
+    left = dict(LOGS)
 
     def done():
         assert not run.over(), run.text
-        for job in jobs_of(cluster, run.folder):
-            if job.comment not in left or job.state != "RUNNING":
+        running = {job.comment: job for job in jobs_of(cluster, run.folder) if job.state == "RUNNING"}
+        for comment in running.keys() & left.keys():
+            log = run.folder / left[comment]
+            if not log.exists() or "Epoch 1 of 100" not in log.read_text():
                 continue
-            if job.comment == "rule_record_run":
-                frozen = [process for process in cluster.processes() if runs_job(process, job.number)]
-                for process in frozen:
-                    process.suspend()
-                left.difference_update({job.comment} if frozen else ())
-            elif log.exists() and "Epoch 1 of 100" in log.read_text():
-                cluster.ask("scancel", job.number)
-                left.remove(job.comment)
+            if comment == CANCELLED:
+                cluster.ask("scancel", running[comment].number)
+            else:
+                for process in cluster.processes():
+                    if runs_job(process, running[comment].number):
+                        process.suspend()
+            del left[comment]
         return not left
 
     wait_for(done, PATIENCE_S)
@@ -68,7 +73,10 @@ class Finished:
 @pytest.fixture(scope="module")
 def finished(cluster, tmp_path_factory, repository):
     folder, local = (new_folder(tmp_path_factory, name) for name in ("on_slurm", "local"))
-    too_little = ["locate_nodules:mem_mb=30 if attempt == 1 else 1000", "record_run:runtime=1 if attempt == 1 else 10"]
+    too_little = [
+        "locate_nodules:mem_mb=30 if attempt == 1 else 1000",
+        "train_network:runtime=1 if attempt == 1 and wildcards.variant != 'sgd' else 10 * attempt",
+    ]
     with (
         on_slurm(cluster, folder, repository, "--set-resources", *too_little, "--", *TARGETS) as run,
         Run(local, repository, os.environ, "--cores", "2", "--", *TARGETS) as reference,
@@ -84,13 +92,17 @@ def test_jobs_run_on_both_nodes(finished):
     assert {job.node for job in finished.jobs if job.state == "COMPLETED"} == {"n1", "n2"}
 
 
-def test_a_cancelled_training_goes_on_with_more_memory_and_time(finished):
-    first, second = attempts(finished.jobs, TRAINING)
-    assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
+@pytest.mark.parametrize(
+    "comment, state, limits",
+    [(CANCELLED, "CANCELLED", ("10:00", "20:00")), (FROZEN, "TIMEOUT", ("1:00", "20:00"))],
+    ids=["cancelled", "over its time"],
+)
+def test_a_killed_training_goes_on_with_more_memory_and_time(finished, comment, state, limits):
+    first, second = attempts(finished.jobs, comment)
+    assert (first.state, second.state) == (state, "COMPLETED")
     assert (first.memory, second.memory) == ("1000M", "2000M")
-    assert (first.time_limit, second.time_limit) == ("10:00", "20:00")
-    log = finished.folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log"
-    assert "Going on from the checkpoint" in log.read_text()
+    assert (first.time_limit, second.time_limit) == limits
+    assert "Going on from the checkpoint" in (finished.folder / LOGS[comment]).read_text()
     assert not list(finished.folder.glob("results/tiny/checkpoints/**/*.npz"))
 
 
@@ -101,16 +113,10 @@ def test_a_job_over_its_memory_is_tried_again_with_more(finished):
     assert second.state == "COMPLETED"
 
 
-def test_a_job_over_its_time_is_tried_again_with_more(finished):
-    first, second = attempts(finished.jobs, "rule_record_run")
-    assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
-    assert (first.time_limit, second.time_limit) == ("1:00", "10:00")
-
-
 def test_small_jobs_of_one_kind_are_one_entry_with_the_memory_of_one_and_the_time_of_all(finished):
     (conversions,) = attempts(finished.jobs, "rule_convert_convert_series")
     assert (conversions.cores, conversions.memory, conversions.time_limit) == ("1", "1000M", "20:00")
-    assert len([job for job in finished.jobs if "train_network" in job.comment]) == 3  # two, and one again
+    assert len([job for job in finished.jobs if "train_network" in job.comment]) == 4  # two, and both again
 
 
 def test_results_are_those_of_a_local_run_byte_for_byte(finished):

@@ -17,7 +17,6 @@ from quietct.errors import UserError
 from quietct.orphans import STARTED_BY
 from quietct.workflow.failures import Failures
 from quietct.workflow.folder_lock import check_writable, remove_dead_lock
-from quietct.workflow.stages import write_stages
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from quietct.methods import all_methods, missing_baselines, missing_sentence, sp
 from quietct.spread import spread_over
 from quietct.workflow.digests import code_digest, folder_digest
 from quietct.workflow.patterns import one_of
+from quietct.workflow.stages import write_stages
 
 CONFIG_FILE = os.path.relpath(workflow.configfiles[-1]) if workflow.configfiles else "the config"
 
@@ -392,3 +393,8 @@ def image_of(series, noise, method):
 def get_image(wildcards):
     """The volume of one series by one method."""
     return image_of(wildcards.series, wildcards.noise, wildcards.method)
+
+
+def write_costs():
+    """Write the table of time and memory of the run's stages."""
+    write_stages(f"results/{config['run']}/benchmarks", f"results/{config['run']}/stages.tsv")

@@ -9,7 +9,7 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-NO_SPACE_BYTES = 1 << 20
+FULL_BELOW_BYTES = 1 << 20  # what a job had written is gone when it has failed
 CLOCK_SECONDS = 5.0  # clocks of nodes differ, and those of file systems are coarse
 FULL = "The disk is full. Free some space and start again."
 # The last line of a traceback that tells what the operating system refused.
@@ -105,4 +105,4 @@ def cause(logs: list[str], started: float = 0.0) -> str:
 
 def _is_full(path: Path | None) -> bool:
     places = [place for place in (*(path.parents if path else ()), Path()) if place.exists()]
-    return shutil.disk_usage(places[0]).free < NO_SPACE_BYTES
+    return shutil.disk_usage(places[0]).free < FULL_BELOW_BYTES
