@@ -12,7 +12,7 @@ demo: $(READY)
 	.venv/bin/snakemake --cores all
 
 test: $(READY)
-	.venv/bin/python -m pytest -n auto --dist loadfile
+	.venv/bin/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 # Made again when the packages or their versions change.
 $(READY): pyproject.toml constraints.txt

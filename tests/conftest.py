@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from quietct.ct.sources import fetch_series
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 # Machines differ in speed; a slow example is no failure.
@@ -44,6 +46,11 @@ def forbidden_skips():
     return [skip for skip in skips if have_slices or "shared/data" not in skip]
 
 
+def pytest_collection_modifyitems(items):
+    """Begin with what takes long, so that no worker is left with it at the end: whole runs before single functions."""
+    items.sort(key=lambda item: "unit" in item.path.parts)
+
+
 def pytest_sessionfinish(session, exitstatus):
     if exitstatus == 0 and forbidden_skips():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -73,6 +80,15 @@ def small_disk(tmp_path):
 def repository():
     """Root folder of the repository."""
     return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def scans(tmp_path_factory):
+    """The folder `resources` with both scans of the tiny experiment, for tests of what comes after fetching."""
+    resources = tmp_path_factory.mktemp("scans") / "resources"
+    for name, layout in (("train_1", 1), ("test_1", 2)):
+        fetch_series("phantom", None, resources / "dicom" / name, nodule_layout=layout, n_slices=2)
+    return resources
 
 
 @pytest.fixture(scope="session")

@@ -71,8 +71,9 @@ class Finished:
 
 
 @pytest.fixture(scope="module")
-def finished(cluster, tmp_path_factory, repository):
+def finished(cluster, tmp_path_factory, scans, repository):
     folder, local = (new_folder(tmp_path_factory, name) for name in ("on_slurm", "local"))
+    shutil.copytree(scans, local / "resources")
     too_little = [
         "locate_nodules:mem_mb=30 if attempt == 1 else 1000",
         "train_network:runtime=1 if attempt == 1 and wildcards.variant != 'sgd' else 10 * attempt",
@@ -93,7 +94,7 @@ def test_jobs_run_on_both_nodes(finished):
 
 
 @pytest.mark.parametrize(
-    "comment, state, limits",
+    ("comment", "state", "limits"),
     [(CANCELLED, "CANCELLED", ("10:00", "20:00")), (FROZEN, "TIMEOUT", ("1:00", "20:00"))],
     ids=["cancelled", "over its time"],
 )

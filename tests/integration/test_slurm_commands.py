@@ -1,6 +1,7 @@
 """What is left of a Slurm cluster, of a group that is killed, and of a documented command when they are tried."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,8 +22,9 @@ def cluster(tmp_path_factory):
         yield cluster
 
 
-def test_what_finished_in_a_group_stays_when_the_group_is_killed(cluster, tmp_path_factory, repository):
+def test_what_finished_in_a_group_stays_when_the_group_is_killed(cluster, tmp_path_factory, scans, repository):
     folder = new_folder(tmp_path_factory, "killed_group")
+    shutil.copytree(scans, folder / "resources")
     volumes = {name: f"results/tiny/volumes/{name}.npy" for name in ("train_1", "test_1")}
 
     def done():

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quietct.ct.nodule_truth import COLUMNS, locate_nodules, on_pixels, read_nodules
+from quietct.ct.nodule_table import COLUMNS, read_nodules
+from quietct.ct.nodule_truth import locate_nodules, on_pixels
 from quietct.ct.phantom import PIXEL_MM, insert_nodules, nodules, phantom
 from quietct.errors import UserError
 

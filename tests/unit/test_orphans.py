@@ -51,7 +51,7 @@ from quietct.ct.volume import new_volume
 with new_volume(sys.argv[1], (2, 8, 8)) as volume:
     volume[:] = 0
 def slow(k, hu):
-    os.write(1, b"%d\n" % os.getpid())  # in one go: both write to one pipe
+    os.write(1, b"%d\\n" % os.getpid())  # in one go: both write to one pipe
     time.sleep(60)
 list(noisy_slices(slow, sys.argv[1], 2, 2))
 """

@@ -35,8 +35,9 @@ def test_the_commit_is_that_of_the_code_and_says_when_files_differ(tmp_path, mon
         command = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", *words]
         return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
 
+    (tmp_path / "workflow").mkdir()
     (tmp_path / "code.py").write_text("")
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "code.py"))
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "workflow" / "record.py"))
     git("init", "-q")
     git("add", ".")
     git("commit", "-q", "--no-verify", "-m", "first")
@@ -46,6 +47,6 @@ def test_the_commit_is_that_of_the_code_and_says_when_files_differ(tmp_path, mon
 
 
 def test_outside_a_clone_there_is_no_commit(tmp_path, monkeypatch):
-    monkeypatch.setattr(record, "__file__", str(tmp_path / "code.py"))
+    monkeypatch.setattr(record, "__file__", str(tmp_path / "workflow" / "record.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert git_commit() is None

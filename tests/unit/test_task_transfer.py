@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from blurred_discs import PIXEL_MM, blurred_discs
 from scipy.ndimage import gaussian_filter
+from scipy.signal.windows import tukey
 
 from quietct.evaluation.nodule_sections import sections
-from quietct.evaluation.task_transfer import frequency_at, measure_task_transfer
+from quietct.evaluation.task_transfer import fading_window, frequency_at, measure_task_transfer
 
 
 def found_in(target, table, z_mm, within=0.5):
@@ -101,3 +102,8 @@ def test_sections_have_the_radius_of_the_sphere_at_their_height():
 def test_a_nodule_at_the_border_of_the_image_is_left_out():
     target, table, z_mm = blurred_discs(0.6)
     assert not found_in(target, table.assign(row=6.0), z_mm)
+
+
+def test_the_window_is_tukeys():
+    for length in (4, 41, 90):
+        np.testing.assert_allclose(fading_window(length), tukey(length, 0.5), atol=1e-15)

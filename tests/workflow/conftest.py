@@ -91,6 +91,13 @@ def folder(tmp_path_factory):
     return new_folder(tmp_path_factory, "empty")
 
 
+@pytest.fixture
+def fetched(folder, scans):
+    """Such a folder in which the scans lie already."""
+    shutil.copytree(scans, folder / "resources")
+    return folder
+
+
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory, snakemake):
     """The folder of a finished tiny run; tests only look at it or run what has nothing to do."""

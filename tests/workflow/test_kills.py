@@ -48,9 +48,10 @@ def small_config(tiny_config):
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, small_config, snakemake):
+def undisturbed(tmp_path_factory, small_config, scans, snakemake):
     """The folder of a run that nothing happened to."""
     folder = tmp_path_factory.mktemp("undisturbed")
+    shutil.copytree(scans, folder / "resources")
     prepare(folder, small_config)
     outcome = snakemake(folder, *WORDS)
     assert outcome.status == 0, outcome.text

@@ -9,8 +9,6 @@ import pytest
 import yaml
 from plans import make_plan
 
-from quietct.ct.sources import fetch_series
-
 RUN = "results/tiny"
 TARGET = f"{RUN}/summary.tsv"
 SHEET = """\
@@ -53,24 +51,25 @@ class Run:
         return stayed, {name for name in after if name in before} - stayed, set(after) - set(before)
 
 
+def lay_out(folder, scans):
+    """Make an experiment's folder, with the sheet and the scan of its training."""
+    shutil.copytree(scans / "dicom/train_1", folder / "resources/dicom/train_1")
+    (folder / "tiny.tsv").write_text(SHEET)
+
+
 @pytest.fixture
 def edited_copy(repository_copy, tmp_path):
     """A copy of the repository of this test's own."""
     return shutil.copytree(repository_copy, tmp_path / "repository", copy_function=shutil.copy2)
 
 
-def test_after_any_changes_the_results_are_those_of_a_fresh_run(
-    snakemake, tiny_config, edited_copy, tmp_path, monkeypatch
-):
-    # An installed package would be found before the one beside the script.
-    monkeypatch.setenv("PYTHONPATH", str(edited_copy / "scripts"))
+def test_after_any_changes_the_results_are_those_of_a_fresh_run(snakemake, tiny_config, edited_copy, scans, tmp_path):
     # The trainings watch a series that stays.
     preview = {**tiny_config["preview"], "series": "train_1"}
     config = {**tiny_config, "baselines": {"median": {"size_px": [3]}}, "preview": preview}
     run = Run(tmp_path / "changed", snakemake, edited_copy, config)
-    run.folder.mkdir()
-    fetch_series("phantom", None, run.folder / "scan", nodule_layout=2, n_slices=2)
-    (run.folder / "tiny.tsv").write_text(SHEET)
+    lay_out(run.folder, scans)
+    shutil.copytree(scans / "dicom/test_1", run.folder / "scan")
     run.again()
 
     # A seed more: what was trained stays, bytes and date.
@@ -125,9 +124,8 @@ def test_after_any_changes_the_results_are_those_of_a_fresh_run(
     assert float(read_summary(run.folder)["noisy"]["rmse_hu"]) == pytest.approx(2 * (noisy - 1) + 1, rel=0.02)
 
     fresh = Run(tmp_path / "fresh", snakemake, edited_copy, config)
-    fresh.folder.mkdir()
+    lay_out(fresh.folder, scans)
     shutil.copytree(run.folder / "scan", fresh.folder / "scan")
-    (fresh.folder / "tiny.tsv").write_text(SHEET)
     fresh.again()
     made, wanted = ({name: found[0] for name, found in state(one.folder).items()} for one in (run, fresh))
     assert made.keys() == wanted.keys()

@@ -90,20 +90,20 @@ def test_the_report_holds_the_pictures(finished, snakemake):
         assert name in names
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(folder, snakemake, command):
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(fetched, snakemake, command):
     # Long enough to be caught in the act.
-    edited(folder / "tiny.yaml", "epochs: 2", "epochs: 60")
+    edited(fetched / "tiny.yaml", "epochs: 2", "epochs: 60")
     weights = f"{MODEL}/sgd/seed1/weights.npz"
     words = [weights, "--configfile", "tiny.yaml"]
     process = subprocess.Popen(
-        command(folder, *words),
-        cwd=folder,
+        command(fetched, *words),
+        cwd=fetched,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
     try:
-        wait_for(lambda: list((folder / "results/tiny").glob("checkpoints/*/*.npz")), process)
+        wait_for(lambda: list((fetched / "results/tiny").glob("checkpoints/*/*.npz")), process)
         time.sleep(0.2)
         jobs = [job for job in psutil.Process(process.pid).children(recursive=True) if runs_training(job)]
         assert jobs, "the training was over before it could be killed"
@@ -114,20 +114,20 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(folder, snakem
         if process.poll() is None:
             process.kill()
             process.wait()
-    assert not (folder / weights).exists()
-    outcome = snakemake(folder, *words)
+    assert not (fetched / weights).exists()
+    outcome = snakemake(fetched, *words)
     assert outcome.status == 0, outcome.text
-    log = (folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
+    log = (fetched / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
     assert "Going on from the checkpoint" in log
-    assert not list((folder / "results/tiny/checkpoints").glob("*/*.npz"))
-    resumed = (folder / weights).read_bytes()
-    history = (folder / weights).with_name("history.tsv").read_text()
-    again = snakemake(folder, *words, "--forcerun", "train_network")
+    assert not list((fetched / "results/tiny/checkpoints").glob("*/*.npz"))
+    resumed = (fetched / weights).read_bytes()
+    history = (fetched / weights).with_name("history.tsv").read_text()
+    again = snakemake(fetched, *words, "--forcerun", "train_network")
     assert again.status == 0, again.text
-    log = (folder / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
+    log = (fetched / "logs/tiny/train_network/gaussian_10/small-sgd-seed1.log").read_text()
     assert "Going on from the checkpoint" not in log
-    assert (folder / weights).read_bytes() == resumed
-    assert (folder / weights).with_name("history.tsv").read_text() == history
+    assert (fetched / weights).read_bytes() == resumed
+    assert (fetched / weights).with_name("history.tsv").read_text() == history
 
 
 def runs_training(job):
@@ -146,6 +146,14 @@ def wait_for(condition, process, seconds=120):
         time.sleep(0.02)
 
 
+def test_the_package_beside_the_scripts_is_used_and_not_one_that_is_installed(folder, snakemake, monkeypatch):
+    (folder / "installed/quietct").mkdir(parents=True)
+    (folder / "installed/quietct/__init__.py").write_text("raise ImportError('another version')")
+    monkeypatch.setenv("PYTHONPATH", str(folder / "installed"))
+    outcome = snakemake(folder, "results/tiny/config.yaml", "--configfile", "tiny.yaml")
+    assert outcome.status == 0, outcome.text
+
+
 def test_a_folder_without_ct_images_ends_with_one_sentence_and_no_output(folder, snakemake):
     (folder / "letters").mkdir()
     (folder / "letters/letter.txt").write_text("no image")
@@ -158,21 +166,21 @@ def test_a_folder_without_ct_images_ends_with_one_sentence_and_no_output(folder,
     assert not (folder / "results/tiny/volumes/scan.npy").exists()
 
 
-def test_a_patch_larger_than_the_slice_ends_with_one_sentence_and_no_output(folder, snakemake):
-    edited(folder / "tiny.yaml", "size: 16", "size: 600")
+def test_a_patch_larger_than_the_slice_ends_with_one_sentence_and_no_output(fetched, snakemake):
+    edited(fetched / "tiny.yaml", "size: 16", "size: 600")
     target = "results/tiny/patches/gaussian_10/train_1.npy"
-    outcome = snakemake(folder, target, "--configfile", "tiny.yaml")
+    outcome = snakemake(fetched, target, "--configfile", "tiny.yaml")
     check_failed(outcome, "size` is 600, but the slices have 512 x 512 pixels.")
-    assert not (folder / target).exists()
-    assert (folder / "results/tiny/noisy/gaussian_10/train_1.npy").exists()
+    assert not (fetched / target).exists()
+    assert (fetched / "results/tiny/noisy/gaussian_10/train_1.npy").exists()
 
 
-def test_an_empty_patch_set_ends_with_one_sentence_and_no_output(folder, snakemake):
-    edited(folder / "tiny.yaml", "body_threshold_hu: -500", "body_threshold_hu: 30000")
+def test_an_empty_patch_set_ends_with_one_sentence_and_no_output(fetched, snakemake):
+    edited(fetched / "tiny.yaml", "body_threshold_hu: -500", "body_threshold_hu: 30000")
     target = "results/tiny/patches/gaussian_10/train_1.npy"
-    outcome = snakemake(folder, target, "--configfile", "tiny.yaml")
+    outcome = snakemake(fetched, target, "--configfile", "tiny.yaml")
     check_failed(outcome, "Series train_1 gives no patches")
-    assert not (folder / target).exists()
+    assert not (fetched / target).exists()
 
 
 def check_failed(outcome, words):

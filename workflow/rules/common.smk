@@ -10,8 +10,11 @@ from pathlib import Path
 
 REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents[1]
 
-# The package lies beside the scripts; rules find it there, and here the Snakefile does too.
-sys.path.append(str(REPOSITORY.joinpath("scripts")))
+# The package lies beside the scripts. The Snakefile and the scripts, which inherit the variable, use this one and not
+# another that is installed.
+SCRIPTS = str(REPOSITORY.joinpath("scripts"))
+sys.path.insert(0, SCRIPTS)
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")]))
 
 from quietct.errors import UserError
 from quietct.orphans import STARTED_BY

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import fft, ndimage, stats
+from scipy import fft, ndimage
+from scipy.special import chdtri
 from skimage.filters import threshold_otsu
 from skimage.registration import phase_cross_correlation
 
@@ -146,7 +147,7 @@ def settled_shifts(estimates: Sequence[Shift]) -> np.ndarray:
     excess = np.mean(row**2 + column**2 - rows - columns)
     rows, columns = rows + STEP_PX**2, columns + STEP_PX**2  # never 0
     distance = np.sum((columns * row**2 + rows * column**2 - 2 * mixed * row * column) / (rows * columns - mixed**2))
-    if excess < LEAST_SHIFT_PX**2 or distance < stats.chi2.isf(CHANCE, 2 * len(row)):
+    if excess < LEAST_SHIFT_PX**2 or distance < chdtri(2 * len(row), CHANCE):
         return np.zeros_like(px)
     index = np.arange(len(px))
     return np.stack([np.interp(index, index[known], axis[known]) for axis in px.T], axis=1)

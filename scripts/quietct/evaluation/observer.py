@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import eval_laguerre
-from scipy.stats import mannwhitneyu
 
 CHANNELS = 5
 WIDTH_OF_DIAMETER = 1.0  # width of the first channel, in diameters of the nodule
@@ -121,6 +120,8 @@ def d_prime(present: np.ndarray, absent: np.ndarray) -> np.ndarray:
 
 def area_under_curve(present: np.ndarray, absent: np.ndarray) -> float:
     """Probability that a score with a nodule is above one without, ties counting a half (Mann and Whitney)."""
+    from scipy.stats import mannwhitneyu  # takes half a second to load, and most runs have no detection task
+
     return float(mannwhitneyu(present, absent, method="asymptotic").statistic / (len(present) * len(absent)))
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from quietct.ct.clipping import GreyScale, grey_scale
-from quietct.ct.nodule_truth import read_nodules
+from quietct.ct.nodule_table import read_nodules
 from quietct.ct.split import Split, read_slices, test_slices
 from quietct.ct.volume import is_failed, open_alike, open_volume, read_info
 from quietct.errors import UserError

@@ -7,12 +7,13 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy.special import stdtrit
 
 from quietct.evaluation.paired_test import mean_error
 
 RESAMPLES = 4000
 SEED = 2007
+VALUES_AT_ONCE = 1 << 20  # of (means, slices), so that memory does not grow with both
 
 
 def resampled_means(differences: ArrayLike, resamples: int = RESAMPLES, seed: int = SEED) -> np.ndarray:
@@ -34,15 +35,28 @@ def resampled_means(differences: ArrayLike, resamples: int = RESAMPLES, seed: in
     ndarray, shape (resamples,)
     """
     values = np.asarray(differences, dtype=np.float64)
-    seeds, slices = _shares(*values.shape, resamples, seed)
-    return np.einsum("rs,rs->r", seeds @ values, slices)
+    n_seeds, n_slices = values.shape
+    seeds, slices = _draws(n_seeds, n_slices, resamples, seed)
+    means = np.empty(resamples)
+    at_once = max(VALUES_AT_ONCE // n_slices, 1)
+    for start in range(0, resamples, at_once):
+        some = slice(start, start + at_once)
+        means[some] = np.einsum("rs,rs->r", seeds[some] / n_seeds @ values, slices[some] / n_slices)
+    return means
 
 
-@lru_cache(maxsize=4)
-def _shares(n_seeds: int, n_slices: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw how often each seed and each slice is drawn, as shares; the same for all pairs of methods of a run."""
+@lru_cache(maxsize=2)
+def _draws(n_seeds: int, n_slices: int, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw how often each seed and each slice is drawn; the same for all pairs of methods of a run.
+
+    A byte holds a count: to be drawn 256 times, when once is expected, has a chance of 1 in 256!.
+    """
     rng = np.random.default_rng(seed)
-    seeds, slices = (rng.multinomial(n, np.full(n, 1 / n), resamples) / n for n in (n_seeds, n_slices))
+    seeds, slices = (np.empty((resamples, n), np.uint8) for n in (n_seeds, n_slices))
+    for counts in (seeds, slices):
+        chances = np.full(counts.shape[1], 1 / counts.shape[1])
+        for row in counts:
+            row[:] = rng.multinomial(len(row), chances)
     return seeds, slices
 
 
@@ -69,6 +83,6 @@ def interval_95(differences: ArrayLike) -> tuple[float, float]:
     if math.isnan(freedom):
         return math.nan, math.nan
     error = float(resampled_means(values).std()) * math.sqrt((freedom + 1) / freedom)
-    half = float(stats.t.ppf(0.975, freedom)) * error
+    half = float(stdtrit(freedom, 0.975)) * error
     mean = float(values.mean())
     return mean - half, mean + half
