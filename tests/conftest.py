@@ -46,6 +46,11 @@ def forbidden_skips():
     return [skip for skip in skips if have_slices or "shared/data" not in skip]
 
 
+def pytest_xdist_auto_num_workers():
+    """One more than there are cores, because tests with servers and schedulers wait."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_collection_modifyitems(items):
     """Begin with what takes long, so that no worker is left with it at the end: whole runs before single functions."""
     items.sort(key=lambda item: "unit" in item.path.parts)

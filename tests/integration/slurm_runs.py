@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from faulty_server import wait_for
+
 WORKFLOW_TESTS = Path(__file__).parents[1] / "workflow"
 # Slurm looks for jobs over their limit twice a minute, and other tests keep the machine busy.
 PATIENCE_S = 600
@@ -64,6 +66,12 @@ def new_folder(tmp_path_factory, name):
 
 def jobs_of(cluster, folder):
     return [job for job in cluster.jobs() if job.folder == str(folder)]
+
+
+def ended_jobs_of(cluster, folder):
+    """The same once all of them have come to an end, which takes Slurm a moment longer than Snakemake."""
+    wait_for(lambda: not {"RUNNING", "COMPLETING"} & {job.state for job in jobs_of(cluster, folder)}, PATIENCE_S)
+    return jobs_of(cluster, folder)
 
 
 def documented(repository, part):

@@ -10,7 +10,7 @@ import psutil
 import pytest
 from faulty_server import wait_for
 from slurm_cluster import SlurmCluster, SlurmJob, check_installed
-from slurm_runs import PATIENCE_S, Run, documented, jobs_of, new_folder, on_slurm
+from slurm_runs import PATIENCE_S, Run, documented, ended_jobs_of, jobs_of, new_folder, on_slurm
 
 # Everything but pictures, whose many jobs would only cost time here; the run's record stands for itself.
 TARGETS = ["results/tiny/summary.tsv", "results/tiny/config.yaml"]
@@ -86,7 +86,7 @@ def finished(cluster, tmp_path_factory, scans, repository):
         for one in (reference, run):
             wait_for(one.over, PATIENCE_S)
             assert one.process.returncode == 0, one.text
-    return Finished(folder, local, jobs_of(cluster, folder))
+    return Finished(folder, local, ended_jobs_of(cluster, folder))
 
 
 def test_jobs_run_on_both_nodes(finished):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from faulty_server import wait_for
 from slurm_cluster import SlurmCluster, check_installed
-from slurm_runs import PATIENCE_S, Run, documented, jobs_of, new_folder, on_slurm
+from slurm_runs import PATIENCE_S, Run, documented, ended_jobs_of, jobs_of, new_folder, on_slurm
 
 HERE = Path(__file__).parent
 
@@ -36,7 +36,7 @@ def test_what_finished_in_a_group_stays_when_the_group_is_killed(cluster, tmp_pa
         cluster.ask("scancel", job.number)
         wait_for(run.over, PATIENCE_S)
     assert run.process.returncode == 1
-    assert [job.state for job in jobs_of(cluster, folder)] == ["CANCELLED"]
+    assert [job.state for job in ended_jobs_of(cluster, folder)] == ["CANCELLED"]
     (first,) = done()
     (second,) = set(volumes) - {first}
     with Run(folder, repository, os.environ, "--cores", "2", "--", *volumes.values()) as again:
@@ -52,7 +52,7 @@ def test_ctrl_c_cancels_what_is_in_the_queue(cluster, tmp_path_factory, reposito
         wait_for(lambda: jobs_of(cluster, folder)[0].state == "RUNNING", PATIENCE_S)
         run.process.send_signal(signal.SIGINT)
         wait_for(run.over, PATIENCE_S)
-    assert [job.state for job in jobs_of(cluster, folder)] == ["CANCELLED"]
+    assert [job.state for job in ended_jobs_of(cluster, folder)] == ["CANCELLED"]
 
 
 def test_the_documented_command_for_other_schedulers_works(cluster, tmp_path_factory, repository):
@@ -64,7 +64,7 @@ def test_the_documented_command_for_other_schedulers_works(cluster, tmp_path_fac
         cluster.ask("scancel", jobs_of(cluster, folder)[0].number)
         wait_for(run.over, PATIENCE_S)
     assert run.process.returncode == 0, run.text
-    first, second = jobs_of(cluster, folder)
+    first, second = ended_jobs_of(cluster, folder)
     assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
     assert (first.memory, second.memory) == ("1000M", "2000M")
 
