@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import fcntl
 import os
 import shutil
 import signal
@@ -88,12 +89,32 @@ def repository():
 
 
 @pytest.fixture(scope="session")
-def scans(tmp_path_factory):
+def made_once(tmp_path_factory):
+    """Function that gives a copy of a folder that the first of all workers makes."""
+
+    def copy_of(name, make):
+        base = tmp_path_factory.getbasetemp()
+        base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+        with open(base / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not (base / name).exists():
+                (base / f"{name}.part").mkdir()
+                make(base / f"{name}.part")
+                (base / f"{name}.part").rename(base / name)
+        return shutil.copytree(base / name, tmp_path_factory.mktemp(name), dirs_exist_ok=True)
+
+    return copy_of
+
+
+@pytest.fixture(scope="session")
+def scans(made_once):
     """The folder `resources` with both scans of the tiny experiment, for tests of what comes after fetching."""
-    resources = tmp_path_factory.mktemp("scans") / "resources"
-    for name, layout in (("train_1", 1), ("test_1", 2)):
-        fetch_series("phantom", None, resources / "dicom" / name, nodule_layout=layout, n_slices=2)
-    return resources
+
+    def make(folder):
+        for name, layout in (("train_1", 1), ("test_1", 2)):
+            fetch_series("phantom", None, folder / "dicom" / name, nodule_layout=layout, n_slices=2)
+
+    return made_once("resources", make)
 
 
 @pytest.fixture(scope="session")

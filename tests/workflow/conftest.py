@@ -80,9 +80,13 @@ def truth():
 
 def new_folder(tmp_path_factory, name):
     folder = tmp_path_factory.mktemp(name)
+    copy_experiment(folder)
+    return folder
+
+
+def copy_experiment(folder):
     for name in ("tiny.yaml", "tiny.tsv"):
         shutil.copy(HERE / name, folder)
-    return folder
 
 
 @pytest.fixture
@@ -99,12 +103,15 @@ def fetched(folder, scans):
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, snakemake):
+def finished(made_once, snakemake):
     """The folder of a finished tiny run; tests only look at it or run what has nothing to do."""
-    folder = new_folder(tmp_path_factory, "finished")
-    outcome = snakemake(folder, "--configfile", "tiny.yaml")
-    assert outcome.status == 0, outcome.text
-    return folder
+
+    def make(folder):
+        copy_experiment(folder)
+        outcome = snakemake(folder, "--configfile", "tiny.yaml")
+        assert outcome.status == 0, outcome.text
+
+    return made_once("finished", make)
 
 
 @pytest.fixture(scope="session")

@@ -3,21 +3,18 @@ Where files are looked for, and how mistakes and faults end. Holds no rule and n
 """
 
 import logging
-import os
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 REPOSITORY = Path(workflow.current_basedir.get_path_or_uri(secret_free=False)).parents[1]
 
-# The package lies beside the scripts. The Snakefile and the scripts, which inherit the variable, use this one and not
-# another that is installed.
-SCRIPTS = str(REPOSITORY.joinpath("scripts"))
-sys.path.insert(0, SCRIPTS)
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [SCRIPTS, os.environ.get("PYTHONPATH")]))
+# The package lies beside the scripts, and is this one even if another is installed.
+SCRIPTS = REPOSITORY.joinpath("scripts")
+sys.path.insert(0, str(SCRIPTS))
 
 from quietct.errors import UserError
-from quietct.orphans import STARTED_BY
+from quietct.workflow.environment import prepare_environment
 from quietct.workflow.failures import Failures
 from quietct.workflow.folder_lock import check_writable, remove_dead_lock
 
@@ -31,7 +28,7 @@ def one_sentence():
         sys.exit(f"Error: {error}")
 
 
-os.environ[STARTED_BY] = str(os.getpid())  # so that scripts can tell that it is dead
+prepare_environment(SCRIPTS)
 FAILURES = Failures()
 if workflow.is_main_process:
     logging.raiseExceptions = False  # on a full disk, logging would bury the screen under tracebacks of its own
