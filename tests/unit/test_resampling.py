@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from quietct.evaluation import resampling
 from quietct.evaluation.resampling import interval_95, resampled_means
 
 
@@ -49,3 +50,12 @@ def test_the_interval_holds_the_true_difference_in_about_95_percent_of_studies(n
         low, high = interval_95(values + rest * rng.standard_normal((n_seeds, 12)))
         held += low <= 0.7 <= high
     assert held / 150 > 0.9  # 0.95 less three standard errors
+
+
+def test_means_drawn_a_few_at_a_time_are_those_drawn_at_once(monkeypatch):
+    differences = np.random.default_rng(1).normal(size=(3, 40))
+    at_once = resampled_means(differences)
+    monkeypatch.setattr(resampling, "VALUES_AT_ONCE", 1000)
+    assert np.array_equal(resampled_means(differences), at_once)
+    # The distribution's mean and scatter are those of all equally likely draws.
+    assert at_once.mean() == pytest.approx(differences.mean(), abs=4 * at_once.std() / len(at_once) ** 0.5)

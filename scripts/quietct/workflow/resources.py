@@ -70,7 +70,7 @@ COSTS: dict[str, Cost] = {
     "measure_quality": Cost(1000, 5, 0.3),
     "measure_physics": Cost(1000, 10, 0.5),
     "summarize_quality": Cost(1000, 10, 1e-4, 1e-3),
-    "compare_methods": Cost(1000, 30, 3e-4, 6e-3),
+    "compare_methods": Cost(1000, 30, 3e-4, 1.8e-3),
     "picture": Cost(1500, 60),
     "picture_of_slices": Cost(1500, 60, 1e-4, 1.5e-3),
     "film": Cost(1500, 60, 0.0),
