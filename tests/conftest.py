@@ -1,6 +1,5 @@
 """What all tests share."""
 
-import fcntl
 import os
 import shutil
 import signal
@@ -8,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from quietct.ct.sources import fetch_series
@@ -95,12 +95,13 @@ def made_once(tmp_path_factory):
     def copy_of(name, make):
         base = tmp_path_factory.getbasetemp()
         base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-        with open(base / f"{name}.lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with FileLock(base / f"{name}.lock"):
             if not (base / name).exists():
-                (base / f"{name}.part").mkdir()
-                make(base / f"{name}.part")
-                (base / f"{name}.part").rename(base / name)
+                part = base / f"{name}.part"
+                shutil.rmtree(part, ignore_errors=True)  # of a worker that failed
+                part.mkdir()
+                make(part)
+                part.rename(base / name)
         return shutil.copytree(base / name, tmp_path_factory.mktemp(name), dirs_exist_ok=True)
 
     return copy_of

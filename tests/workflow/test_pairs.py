@@ -41,7 +41,7 @@ def simulated(tmp_path_factory, repository, snakemake, tiny_config):
         "truth_1 phantom reference  2 inf 2",
     ]
     write_experiment(folder, {**tiny_config, "run": "dose", "noise": noise}, rows)
-    outcome = snakemake(folder, "results/dose/summary.tsv", "--configfile", "dose.yaml")
+    outcome = snakemake(folder, "--configfile", "dose.yaml")
     assert outcome.status == 0, outcome.text
     return folder
 
@@ -100,8 +100,7 @@ def pairs(repeats, snakemake, tiny_config):
         "high_2 directory scans/high_2 reference",
     ]
     write_experiment(repeats, {**tiny_config, "run": "pairs", "noise": MEASURED, "split": {"every": 3}}, rows)
-    wanted = ("results/pairs/summary.tsv", "results/pairs/gifs/real/scroll-small-sgd-seed1-low_2.gif")
-    outcome = snakemake(repeats, *wanted, "--configfile", "pairs.yaml")
+    outcome = snakemake(repeats, "--configfile", "pairs.yaml")
     assert outcome.status == 0, outcome.text
     return repeats
 

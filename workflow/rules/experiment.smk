@@ -1,5 +1,6 @@
 """
-The checked config and series sheet, and the functions that the rules ask for their inputs and params. Holds no rule.
+The checked config and series sheet, the functions that the rules ask for their inputs and params, and the table of costs
+at the end of a run. Holds no rule.
 """
 
 import os

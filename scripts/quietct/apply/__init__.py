@@ -1,1 +1,1 @@
-"""A trained network at work on scans of its own: the command `quietct`, rule `denoise_dicom`, weights to pass on."""
+"""A trained network on people's own scans: the command `quietct`, the rule `denoise_dicom`, weights to pass on."""
